@@ -1,0 +1,89 @@
+# `make demo` and `make test` need nothing before them on Debian 12 or a newer Ubuntu with Python 3.11 or later.
+#
+#   make demo DEMO_ARGS=--once     ends by itself
+#   make test TEST_ARGS='-k proxy' hands arguments to pytest
+#   make PYTHON=/path/to/python3   chooses the Python; VENV=DIR the place of the virtual environment
+
+SHELL := /bin/sh
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.PHONY: demo test clean
+
+VENV ?= .venv
+PYTHON ?=
+DEMO_ARGS ?=
+TEST_ARGS ?=
+
+# Both names: from pip 25.3 on, the first no longer reaches the environments that packages are built in.
+export PIP_CONSTRAINT = $(CURDIR)/constraints.txt
+export PIP_BUILD_CONSTRAINT = $(CURDIR)/constraints.txt
+PIP = $(VENV)/bin/python -m pip --disable-pip-version-check --quiet --quiet
+
+demo: $(VENV)/.system $(VENV)/.embedded
+	@$(VENV)/bin/hybridsync demo $(DEMO_ARGS)
+
+test: $(VENV)/.system $(VENV)/.dev
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+	$(VENV)/bin/python -m pytest $(TEST_ARGS)
+
+clean:
+	rm -rf $(VENV) .hybridsync build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+
+# Installed in place: a change of the code needs no new installation, only one of what it depends on.
+$(VENV)/.embedded: $(VENV)/.created pyproject.toml constraints.txt
+	@echo "installing hybridsync[embedded] into $(VENV)"
+	@$(PIP) install --editable '.[embedded]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.created pyproject.toml constraints.txt
+	@echo "installing hybridsync[dev,embedded] into $(VENV)"
+	@$(PIP) install --editable '.[dev,embedded]'
+	@touch $@ $(VENV)/.embedded
+
+# install PACKAGE: quietly from Debian, as root or with a sudo that asks nothing; fails where neither is possible.
+define install
+install() { \
+  if [ "$$(id -u)" = 0 ]; then as_root=env; \
+  elif sudo -n true 2>/dev/null; then as_root='sudo -n env'; \
+  else return 1; fi; \
+  echo "installing the Debian package $$1"; log=$$(mktemp); \
+  if { $$as_root apt-get update && \
+       $$as_root DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "$$1"; } >"$$log" 2>&1; \
+  then rm -f "$$log"; else tail -n 5 "$$log" >&2; rm -f "$$log"; return 1; fi; }
+endef
+
+$(VENV)/.created:
+	@$(install); \
+	python=; \
+	for candidate in $(if $(PYTHON),$(PYTHON),python3 /usr/bin/python3 python3.13 python3.12 python3.11); do \
+	  if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$$candidate; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo "hybridsync needs Python 3.11 or newer: install it, or name it with 'make PYTHON=/path/to/python3 ...'" >&2; exit 1; \
+	fi; \
+	if ! "$$python" -c 'import ensurepip, venv' 2>/dev/null; then \
+	  version=$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	  install "python$$version-venv" || { \
+	    echo "$$python cannot make virtual environments: install the Debian package python$$version-venv" >&2; exit 1; }; \
+	fi; \
+	rm -rf $(VENV) && "$$python" -m venv $(VENV) && touch $@
+
+# What the private servers need: ZooKeeper's jars and a Java to run them; the packaged mongod needs libcurl.
+$(VENV)/.system: $(VENV)/.created
+	@$(install); \
+	missing() { \
+	  echo "$$1 is missing and cannot be installed without root: run 'apt-get install $$2' as root, or point 'hybridsync run' at servers of your own with HYBRIDSYNC_ZOOKEEPER_HOSTS and HYBRIDSYNC_MONGODB_URI" >&2; \
+	  exit 1; }; \
+	if [ ! -e /usr/share/java/zookeeper.jar ] && [ -z "$$ZOOKEEPER_HOME" ]; then \
+	  install zookeeper || missing 'a ZooKeeper server' zookeeper; \
+	fi; \
+	if ! command -v java >/dev/null && [ ! -x "$$JAVA_HOME/bin/java" ]; then \
+	  install default-jre-headless || missing Java default-jre-headless; \
+	fi; \
+	if ! command -v mongod >/dev/null && [ -z "$$(ls /usr/lib/*/libcurl.so.4 /usr/lib*/libcurl.so.4 2>/dev/null)" ]; then \
+	  install libcurl4 || missing 'the library libcurl' libcurl4; \
+	fi; \
+	touch $@

@@ -1,0 +1,65 @@
+"""What may be claimed about a mirror: `confirmedAt` and `gapSince`, and nothing beyond the proof.
+
+A *gap* is a time in which events may have been missed. It opens when a connection is lost, and only a
+full sync that started after the watch was armed again closes it. A *proof* is an answer of the source
+on the watching connection: every event sent before the answer has marked its key (see
+`sources/base.py`). Once everything marked by then is acknowledged, every change committed before the
+question was asked is in the mirror.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from hybridsync.dirty import DirtySet, Marker
+
+
+class Freshness:
+    """Tracks proofs and gaps of one resource. `gap_since`: what is known to be missed at the start."""
+
+    def __init__(self, gap_since: datetime) -> None:
+        self._confirmed_at: datetime | None = None
+        self._gap_since: datetime | None = gap_since
+        self._awaited: tuple[datetime, Marker] | None = None
+
+    @property
+    def confirmed_at(self) -> datetime | None:
+        """Every change committed at the source before this moment is in the mirror."""
+        return self._confirmed_at
+
+    @property
+    def gap_since(self) -> datetime | None:
+        """Since when events may have been missed and not yet made good."""
+        return self._gap_since
+
+    def open_gap(self, now: datetime) -> None:
+        """Says that events may be missed from here on.
+
+        A lost connection is noticed late, so the gap reaches back to the last proof.
+        """
+        self._awaited = None
+        if self._gap_since is None:
+            self._gap_since = min(self._confirmed_at or now, now)
+
+    def close_gap(self, listed_from: datetime) -> None:
+        """Says that a full sync succeeded whose listing began at `listed_from`, under an armed watch."""
+        self._gap_since = None
+        self._advance(listed_from)
+
+    def answered(self, asked: datetime, marker: Marker) -> None:
+        """Takes an answer to a question asked at `asked`; `marker` was taken when the answer arrived."""
+        if self._awaited is None:
+            self._awaited = (asked, marker)
+
+    def settle(self, dirty: DirtySet) -> None:
+        """Confirms the awaited answer if all that was dirty by then is acknowledged."""
+        if self._awaited is None or self._gap_since is not None:
+            return
+        asked, marker = self._awaited
+        if dirty.is_settled(marker):
+            self._awaited = None
+            self._advance(asked)
+
+    def _advance(self, moment: datetime) -> None:
+        if self._confirmed_at is None or moment > self._confirmed_at:
+            self._confirmed_at = moment

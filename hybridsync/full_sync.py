@@ -1,0 +1,204 @@
+"""One full sync: list the whole source, write only what differs, remove what is gone.
+
+The mirror's index (key → version) is read first; each listed record takes its key out of it, so what
+is left after a *complete* listing is gone at the source. Nothing is removed otherwise.
+
+The sweep guard promises that a refused sync changes nothing, but whether too much would be removed is
+only known once enough of the mirror has been seen alive. Until then differences are held back; if
+they outgrow `HOLD_BYTES`, the first listing only counts and a second one writes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import aclosing
+from itertools import islice
+
+from hybridsync.errors import ListingFailed, SweepRefused, SyncStalled
+from hybridsync.model import Applied, Batch, Change, Index, Listing, Put, Remove
+from hybridsync.sinks.base import Sink
+from hybridsync.sources.base import Source
+from hybridsync.status import Progress
+from hybridsync.write_pipeline import WritePipeline
+
+GUARDED_FROM_RECORDS = 100
+HOLD_BYTES = 64 * 2**20
+BATCH_RECORDS = 1000
+BATCH_BYTES = 4 * 2**20
+RECORD_OVERHEAD_BYTES = 400
+
+
+class FullSync:
+    """Runs once. `progress` and `failed` (key → reason of documents that could not be stored) are live.
+
+    `sweep_limit_percent`: see the module; 100 turns the guard off. `stall_seconds`: how long it may
+    go without any progress.
+    """
+
+    def __init__(self, source: Source, sink: Sink, *, sweep_limit_percent: float, stall_seconds: float) -> None:
+        self.listing = Listing()
+        self.failed: dict[str, str] = {}
+        self._source = source
+        self._sink = sink
+        self._limit = sweep_limit_percent
+        self._stall_seconds = stall_seconds
+        self._progress = Progress()
+        self._started = time.monotonic()
+        self._deadline: asyncio.Timeout | None = None
+
+    @property
+    def progress(self) -> Progress:
+        """How far it is."""
+        self._progress.elapsed_seconds = time.monotonic() - self._started
+        self._progress.total = self.listing.total
+        return self._progress
+
+    async def run(self) -> None:
+        """Makes the sink equal to the source.
+
+        Raises `SweepRefused`, `SyncStalled`, and whatever source and sink raise. After an error no
+        record has been removed.
+        """
+        try:
+            async with asyncio.timeout(self._stall_seconds) as self._deadline:
+                await self._sink.prepare()
+                if not await self._attempt(hold=True):
+                    await self._attempt(hold=False)
+        except TimeoutError as error:
+            if self._deadline is not None and self._deadline.expired():
+                raise SyncStalled(f"the full sync made no progress for {self._stall_seconds:g} s") from error
+            raise
+
+    async def _attempt(self, *, hold: bool) -> bool:
+        """One listing. False when so much had to be held back that a second one must do the writing."""
+        self._restart_counters()
+        index = await self._load_index()
+        guard = _SweepGuard(len(index), self._limit)
+        held = _Held() if hold and guard.active else None
+        changes: list[Change] = []
+        size = 0
+        async with WritePipeline(self._sink, self._applied) as pipeline, aclosing(self._source.list(self.listing)) as batches:
+            async for batch in batches:
+                known = len(index)
+                for put in self._differences(batch, index):
+                    changes.append(put)
+                    size += len(put.record.value) + RECORD_OVERHEAD_BYTES
+                guard.alive += known - len(index)
+                self._touch()
+                if held is not None:
+                    held.take(changes, size)
+                    if not guard.content:
+                        changes, size = [], 0
+                        continue
+                    if held.overflowed:
+                        return False
+                    changes, held = held.changes, None
+                if len(changes) >= BATCH_RECORDS or size >= BATCH_BYTES:
+                    await self._submit(pipeline, changes)
+                    changes, size = [], 0
+            if self.listing.position is None:
+                raise ListingFailed(f"{self._source.description}: the listing ended without a position")
+            guard.check(sum(1 for _ in self._gone(index)))
+            if held is not None:
+                if held.overflowed:
+                    return False
+                changes = held.changes
+            await self._submit(pipeline, changes)
+            await pipeline.drain()
+            await self._submit(pipeline, self._gone(index))
+        return True
+
+    def _restart_counters(self) -> None:
+        self.listing.position = None
+        self.listing.unreadable.clear()
+        self.failed.clear()
+        self._progress = Progress()
+
+    async def _load_index(self) -> Index:
+        index: Index = {}
+        async for piece in self._sink.index():
+            index.update(piece)
+            self._touch()
+        return index
+
+    def _differences(self, batch: Batch, index: Index) -> Iterator[Put]:
+        progress = self._progress
+        progress.read += len(batch.records)
+        for record in batch.records:
+            seen = index.pop(record.key, None)
+            if seen == record.version:
+                progress.unchanged += 1
+            else:
+                yield Put(record, seen)
+
+    def _gone(self, index: Index) -> Iterator[Remove]:
+        """What the mirror holds and the source does not; what may not be read is not gone."""
+        kept = tuple(self.listing.unreadable)
+        below = tuple(root.rstrip("/") + "/" for root in kept)
+        for key, version in index.items():
+            if kept and (key in kept or key.startswith(below)):
+                continue
+            yield Remove(key, seen=version)
+
+    async def _submit(self, pipeline: WritePipeline, changes: Iterable[Change]) -> None:
+        rest = iter(changes)
+        while batch := list(islice(rest, BATCH_RECORDS)):
+            await pipeline.submit(batch)
+
+    def _applied(self, applied: Applied) -> None:
+        self._progress.inserted += applied.inserted
+        self._progress.updated += applied.updated
+        self._progress.deleted += applied.deleted
+        self._progress.unchanged += applied.unchanged
+        self.failed.update(applied.failed)
+        self._touch()
+
+    def _touch(self) -> None:
+        """Any sign of progress moves the deadline."""
+        if self._deadline is not None and not self._deadline.expired():
+            self._deadline.reschedule(asyncio.get_running_loop().time() + self._stall_seconds)
+
+
+class _Held:
+    """Differences that wait for the guard; past the bound they are dropped and only the flag remains."""
+
+    def __init__(self) -> None:
+        self.changes: list[Change] = []
+        self.overflowed = False
+        self._bytes = 0
+
+    def take(self, changes: list[Change], size: int) -> None:
+        self._bytes += size
+        if self._bytes > HOLD_BYTES:
+            self.overflowed = True
+            self.changes.clear()
+        else:
+            self.changes.extend(changes)
+
+
+class _SweepGuard:
+    """Refuses to remove more than `limit` percent of a mirror of `records` records."""
+
+    def __init__(self, records: int, limit: float) -> None:
+        self._records = records
+        self._limit = limit
+        self._allowed = records * limit / 100
+        self.active = records >= GUARDED_FROM_RECORDS and limit < 100
+        self.alive = 0
+
+    @property
+    def content(self) -> bool:
+        """Whether so much of the mirror was seen alive that the guard can no longer refuse."""
+        return not self.active or self._records - self.alive <= self._allowed
+
+    def check(self, gone: int) -> None:
+        """Raises `SweepRefused` when too much is gone."""
+        if self.active and gone > self._allowed:
+            raise SweepRefused(
+                f"{gone} of {self._records} records of the mirror are gone at the source, more than "
+                f"SWEEP_LIMIT_PERCENT={self._limit:g} allows; nothing was changed. If that is right, "
+                "sync once with HYBRIDSYNC_SWEEP_LIMIT_PERCENT=100"
+            )
+

@@ -1,0 +1,73 @@
+"""How a resource comes back: the ladder from a lost connection to a full sync, as plain arithmetic.
+
+Only consecutive abnormal failures count. Delays double from `first` to `cap` with full jitter, so
+that many instances which lost one server do not return in step.
+See https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/ for why full jitter.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+from hybridsync.status import Trigger
+
+HEALTHY_AFTER_SECONDS = 120.0
+
+
+@dataclass(slots=True)
+class Backoff:
+    """Delays in seconds that double up to `cap`, each drawn between 0 and the bound of its turn."""
+
+    first: float = 0.8
+    cap: float = 30.0
+    _failures: int = 0
+
+    def next_delay(self) -> float:
+        """The delay before the next try."""
+        bound: float = min(self.cap, self.first * 2.0 ** min(self._failures, 30))
+        self._failures += 1
+        return random.uniform(0.0, bound)
+
+    def reset(self) -> None:
+        """Starts again from `first`."""
+        self._failures = 0
+
+
+@dataclass(slots=True)
+class RecoveryLadder:
+    """Counts abnormal failures of one informer and names the full sync that must follow.
+
+    `max_reconnects`: more consecutive failures than this are reported as `max_reconnects`.
+    """
+
+    max_reconnects: int
+    backoff: Backoff = field(default_factory=Backoff)
+    failures: int = 0
+    _watching_since: float | None = None
+
+    def watching(self, now: float) -> None:
+        """Says that the watch is armed since `now` (monotonic seconds)."""
+        self._watching_since = now
+
+    def disconnected(self, now: float) -> float:
+        """Counts a lost or failed connection; returns the delay before the next try in seconds."""
+        if self._watching_since is not None and now - self._watching_since >= HEALTHY_AFTER_SECONDS:
+            self.reset()
+        self._watching_since = None
+        self.failures += 1
+        return self.backoff.next_delay()
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether there were more consecutive failures than allowed."""
+        return self.failures > self.max_reconnects
+
+    def trigger(self) -> Trigger:
+        """What the full sync after a reconnect within the session is called."""
+        return Trigger.MAX_RECONNECTS if self.exhausted else Trigger.RECONNECT
+
+    def reset(self) -> None:
+        """Forgets the failures."""
+        self.failures = 0
+        self.backoff.reset()

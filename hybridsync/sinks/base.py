@@ -1,0 +1,43 @@
+"""The seam in front of everything that can be written: index, apply, count.
+
+Everything here is safe to repeat: a batch that was cut off in the middle is simply applied again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from hybridsync.model import Applied, Change, Index, Record
+
+
+class Sink(Protocol):
+    """One mirror."""
+
+    @property
+    def description(self) -> str:
+        """For people: kind and name, without secrets."""
+
+    async def prepare(self) -> None:
+        """Creates what the mirror needs (indexes). Raises `SinkUnavailable` or `SinkError`."""
+
+    async def count(self) -> int:
+        """How many records the mirror holds; 0 when it does not exist."""
+
+    def index(self) -> AsyncIterator[Index]:
+        """Streams key → version of everything the mirror holds, in pieces."""
+
+    async def apply(self, changes: Sequence[Change]) -> Applied:
+        """Writes the changes and returns once all of them are acknowledged.
+
+        Keys are distinct within one call. May be called several times at once for disjoint keys.
+        A single document that cannot be stored lands in `Applied.failed`; the others are written.
+        Raises `SinkUnavailable` (after retries of its own) or `SinkError`; then any part of the
+        batch may have been written, and applying it again is safe.
+        """
+
+    async def differing(self, records: Sequence[Record]) -> list[str]:
+        """Keys of those records whose content in the mirror is missing or not exactly the record's."""
+
+    async def held(self, keys: Sequence[str]) -> Index:
+        """The versions the mirror holds now for those of the keys that it has."""

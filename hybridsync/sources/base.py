@@ -1,0 +1,75 @@
+"""The seam in front of everything that can be read: list, watch, read again, prove.
+
+The order of use by the engine, once a life of a connection:
+
+    await source.connect()                     # deadline inside
+    async with source.watch(dirty) as watch:   # armed: from here on every change marks a key
+        async for batch in source.list(listing): ...
+        ...
+        changes = await source.read(dirty.take(500))
+        await watch.probe()                    # every event before the answer is in `dirty` now
+
+`watch.lost` is resolved with the reason when the watch can no longer be trusted. Which class of
+error decides the recovery: `PositionExpired` → full sync at once, `SourceDisconnected` → back-off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from hybridsync.dirty import DirtySet
+from hybridsync.model import Batch, Change, Dirty, Listing
+
+
+class Watch(Protocol):
+    """An armed watch. It lives as long as the `async with` block, and is useless after `lost`."""
+
+    @property
+    def lost(self) -> asyncio.Future[None]:
+        """Gets the `PositionExpired` or `SourceDisconnected` as its exception when the watch is gone."""
+
+    async def probe(self) -> None:
+        """Asks the source for a sign of life on the watching connection.
+
+        When it returns, every event that the source sent before answering has marked its key, and
+        the answer reflects every change committed before the call. Raises `SourceDisconnected` or
+        `PositionExpired`; an answer that does not come in time drops the connection.
+        """
+
+
+class Source(Protocol):
+    """One thing to be mirrored. All calls have deadlines of their own."""
+
+    @property
+    def description(self) -> str:
+        """For people: kind, path and servers, without secrets."""
+
+    async def connect(self) -> None:
+        """Returns once requests can be sent.
+
+        Raises `PositionExpired` once after each session that ended since the last call,
+        `SourceDisconnected` when the deadline passes (the attempts go on behind it), and
+        `SourceUnsupported` when the server is too old.
+        """
+
+    def watch(self, dirty: DirtySet) -> AbstractAsyncContextManager[Watch]:
+        """Arms a watch that marks the keys of changed records in `dirty`, on the event loop's thread."""
+
+    def list(self, listing: Listing) -> AsyncGenerator[Batch, None]:
+        """Streams every record that exists, each once; fills `listing` on the way.
+
+        Ends normally only when the listing is complete. Raises `ListingFailed`,
+        `SourceDisconnected` or `PositionExpired` otherwise.
+        """
+
+    async def read(self, keys: Sequence[Dirty]) -> Sequence[Change]:
+        """Reads the present state of the keys: one `Put` or `Remove` each.
+
+        A key that may not be read yields nothing: what the sink holds stays.
+        """
+
+    async def close(self) -> None:
+        """Lets go of the connection. Never raises, never hangs; may be called in any state, twice."""

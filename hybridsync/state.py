@@ -1,0 +1,55 @@
+"""`SyncState`: what is remembered about a resource across restarts, and the seam to where it is kept.
+
+One document a resource in the collection `sync_states`; the field names are part of the outside
+contract. `in_progress` is saved before a full sync writes anything, `completed` only after its last
+write is acknowledged, so a process that dies in between leaves the truth behind.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+
+class SyncStatus(StrEnum):
+    """How the last full sync of a resource went."""
+
+    NEVER = "never"
+    IN_PROGRESS = "in_progress"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncState:
+    """What is known of the full syncs of one resource. Times are aware and in UTC, durations in seconds.
+
+    `last_sync_time`, `_duration`, `_count` and `resource_version` describe the last full sync that
+    completed, also while a later one runs or has failed.
+    """
+
+    resource_type: str
+    status: SyncStatus = SyncStatus.NEVER
+    last_sync_time: datetime | None = None
+    last_sync_duration: float | None = None
+    last_sync_count: int | None = None
+    resource_version: str | None = None
+    error: str | None = None
+    informer_reconnect_count: int = 0
+    confirmed_at: datetime | None = None
+    """Every change committed at the source before this moment was in the mirror when this was saved."""
+    config_fingerprint: str | None = None
+    """Of the options that decide what the mirror holds; another one calls for a sync."""
+
+
+class StateStore(Protocol):
+    """Where states are kept."""
+
+    async def load(self, resource: str) -> SyncState | None:
+        """The state of one resource; `None` when there is none. A document that cannot be understood
+        is a state with status `never`. Raises `SinkUnavailable`."""
+
+    async def save(self, state: SyncState) -> None:
+        """Replaces the state and returns once it is acknowledged. Raises `SinkUnavailable`."""

@@ -1,0 +1,58 @@
+"""The state of one resource: in memory the truth, in the store as soon as that can be reached."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from hybridsync.errors import SinkError
+from hybridsync.recovery import Backoff
+from hybridsync.state import StateStore, SyncState
+
+
+class StateKeeper:
+    """Loads and saves the `SyncState` of `resource`. Saves never overtake each other."""
+
+    def __init__(self, resource: str, store: StateStore) -> None:
+        self.state = SyncState(resource_type=resource)
+        self._store = store
+        self._order = asyncio.Lock()
+        self._unsaved = False
+        self._saver: asyncio.Task[None] | None = None
+
+    async def load(self) -> SyncState | None:
+        """Reads what is stored and makes it the present state. Raises `SinkError`."""
+        stored = await self._store.load(self.state.resource_type)
+        if stored is not None:
+            self.state = stored
+        return stored
+
+    async def save(self, **changes: object) -> None:
+        """Changes the state in the store, then in memory. Raises `SinkError`; then nothing changed."""
+        async with self._order:
+            state = replace(self.state, **changes)  # type: ignore[arg-type]  # the fields of SyncState, by name
+            await self._store.save(state)
+            self.state = state
+            self._unsaved = False
+
+    def save_soon(self, **changes: object) -> None:
+        """Changes the state in memory now, and in the store when it can be reached."""
+        self.state = replace(self.state, **changes)  # type: ignore[arg-type]  # the fields of SyncState, by name
+        self._unsaved = True
+        if self._saver is None or self._saver.done():
+            self._saver = asyncio.create_task(self._save_until_done())
+
+    async def _save_until_done(self) -> None:
+        backoff = Backoff()
+        while self._unsaved:
+            try:
+                await self.save()
+            except SinkError:
+                await asyncio.sleep(backoff.next_delay())
+
+    async def close(self, seconds: float) -> None:
+        """Gives an unsaved state `seconds` to be saved, then gives up."""
+        if self._saver is not None and not self._saver.done():
+            await asyncio.wait({self._saver}, timeout=seconds)
+            self._saver.cancel()
+            await asyncio.wait({self._saver})

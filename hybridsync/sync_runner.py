@@ -1,0 +1,181 @@
+"""Runs full syncs of one resource: one at a time, recorded before and after, everyone waiting told.
+
+The state says `in_progress` before the first write and `completed` after the last acknowledged one;
+a failure is saved as soon as the store can be reached.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import datetime
+
+import structlog
+
+from hybridsync.errors import HybridSyncError, Stopping
+from hybridsync.full_sync import FullSync
+from hybridsync.options import ResourceOptions
+from hybridsync.sinks.base import Sink
+from hybridsync.sources.base import Source
+from hybridsync.state import SyncStatus
+from hybridsync.state_keeper import StateKeeper
+from hybridsync.status import Counters, Progress, SyncResult, Trigger, utc_now
+
+SAMPLES = 20
+
+
+def describe(error: BaseException) -> str:
+    """An error as one line for people; the type's name only where hybridsync did not word it itself."""
+    text = " ".join(str(error).split())
+    if isinstance(error, HybridSyncError) and text:
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+class SyncRunner:
+    """Single flight per resource: whoever asks while a sync runs joins it."""
+
+    def __init__(
+        self,
+        source: Source,
+        sink: Sink,
+        keeper: StateKeeper,
+        options: ResourceOptions,
+        counters: Counters,
+        log: structlog.stdlib.BoundLogger,
+    ) -> None:
+        self.last_result: SyncResult | None = None
+        self._source = source
+        self._sink = sink
+        self._keeper = keeper
+        self._options = options
+        self._counters = counters
+        self._log = log
+        self._sync: FullSync | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._waiters: list[asyncio.Future[SyncResult]] = []
+
+    @property
+    def busy(self) -> bool:
+        """Whether a full sync runs, or is asked for and waits for its connection."""
+        return self._sync is not None or self.wanted
+
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody waits for a full sync."""
+        return bool(self._waiters)
+
+    @property
+    def progress(self) -> Progress | None:
+        """Of the running full sync."""
+        return self._sync.progress if self._sync is not None else None
+
+    def join(self) -> asyncio.Future[SyncResult]:
+        """A future of the next result. It never gets an exception: failures are results with `error`."""
+        future: asyncio.Future[SyncResult] = asyncio.get_running_loop().create_future()
+        self._waiters.append(future)
+        return future
+
+    def refuse(self, error: BaseException) -> None:
+        """Tells everyone who waits that no sync can run."""
+        self._answer(_result(None, Trigger.MANUAL, 0.0, error))
+
+    def cancel(self) -> None:
+        """Stops the running full sync; its `run` returns `Stopping`."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def run(self, trigger: Trigger, listed_from: datetime) -> tuple[SyncResult, Exception | None]:
+        """One full sync. Returns its result and the error it failed with, `None` after success."""
+        started = time.monotonic()
+        self._sync = FullSync(
+            self._source,
+            self._sink,
+            sweep_limit_percent=self._options.sweep_limit_percent,
+            stall_seconds=self._options.sync_timeout_seconds,
+        )
+        self._log.info("full sync begins", trigger=trigger)
+        self._task = asyncio.create_task(self._recorded(self._sync, started, listed_from))
+        error: Exception | None = Stopping("the service is stopping")
+        try:
+            await asyncio.wait({self._task})  # unlike `await task`, it tells whose cancellation it was
+            if not self._task.cancelled():
+                error = _foreseen(self._task.exception())
+        finally:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+            result = _result(self._sync, trigger, time.monotonic() - started, error)
+            self._sync = self._task = None
+            self._ended(result, error)
+        return result, error
+
+    async def _recorded(self, sync: FullSync, started: float, listed_from: datetime) -> None:
+        await self._keeper.save(status=SyncStatus.IN_PROGRESS, error=None)
+        await sync.run()
+        await self._keeper.save(
+            status=SyncStatus.COMPLETED,
+            error=None,
+            last_sync_time=utc_now(),
+            last_sync_duration=time.monotonic() - started,
+            last_sync_count=sync.progress.read,
+            resource_version=sync.listing.position,
+            config_fingerprint=self._options.config_fingerprint,
+            confirmed_at=listed_from,
+        )
+
+    def _ended(self, result: SyncResult, error: Exception | None) -> None:
+        self.last_result = result
+        self._counters.count_sync(result)
+        facts = {
+            "trigger": result.trigger,
+            "seconds": round(result.duration_seconds, 3),
+            "read": result.read,
+            "inserted": result.inserted,
+            "updated": result.updated,
+            "deleted": result.deleted,
+            "unchanged": result.unchanged,
+        }
+        if result.unreadable_count:
+            facts["unreadable"] = list(result.unreadable)
+        if result.failed_documents:
+            facts["failed_documents"] = list(result.failed_samples)
+        if error is None:
+            self._log.info("full sync completed", **facts)
+        else:
+            self._log.error("full sync failed", error=result.error, **facts)
+            if not isinstance(error, Stopping):
+                self._keeper.save_soon(status=SyncStatus.FAILED, error=result.error)
+        self._answer(result)
+
+    def _answer(self, result: SyncResult) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(result)
+
+
+def _foreseen(error: BaseException | None) -> Exception | None:
+    """Errors pass as values; what is no `Exception` (an interrupt) goes through."""
+    if error is not None and not isinstance(error, Exception):
+        raise error
+    return error
+
+
+def _result(sync: FullSync | None, trigger: Trigger, seconds: float, error: BaseException | None) -> SyncResult:
+    progress = sync.progress if sync is not None else Progress()
+    unreadable = sync.listing.unreadable if sync is not None else []
+    failed = sync.failed if sync is not None else {}
+    return SyncResult(
+        trigger=trigger,
+        read=progress.read,
+        inserted=progress.inserted,
+        updated=progress.updated,
+        deleted=progress.deleted,
+        unchanged=progress.unchanged,
+        duration_seconds=seconds,
+        unreadable_count=len(unreadable),
+        unreadable=tuple(unreadable[:SAMPLES]),
+        failed_documents=len(failed),
+        failed_samples=tuple(f"{key}: {reason}" for key, reason in list(failed.items())[:SAMPLES]),
+        error=None if error is None else describe(error),
+    )

@@ -1,0 +1,171 @@
+"""Reading many znodes: the whole of a tree, or a list of paths, with a few multiReads under way.
+
+The walk is a generator that asks only when it is asked: a slow consumer holds at most the
+answers that are under way, and one that stops leaves nothing running.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import aclosing
+from typing import NamedTuple, Protocol
+
+from hybridsync.errors import ListingFailed
+from hybridsync.znode import Stat
+from hybridsync.zookeeper.batching import Batcher, Expansion, Frame, Request, Run, Sizes
+from hybridsync.zookeeper.session import Answer, Session
+from hybridsync.zookeeper.wire import NO_AUTH, NO_NODE, Data, ErrorCode, MultiRead, OpResult
+
+REQUESTS_IN_FLIGHT = 4
+
+
+class Filter(Protocol):
+    """What is left out."""
+
+    def excluded(self, path: str) -> bool:
+        """Whether the znode is not to be read."""
+
+    def nothing_below(self, path: str) -> bool:
+        """Whether no child of it is to be read."""
+
+
+class Found(NamedTuple):
+    """A znode that was read."""
+
+    path: str
+    value: bytes
+    stat: Stat
+
+
+class Piece(NamedTuple):
+    """What one answer brought; `zxid` is a state of the server not older than what it says."""
+
+    found: list[Found]
+    gone: list[str]
+    forbidden: list[str]
+    zxid: int
+
+
+async def walk(session: Session, root: str, leave_out: Filter, *, epoch: int) -> AsyncGenerator[Piece, None]:
+    """Reads `root` and everything below it, each znode once, on the connection of `epoch`.
+
+    A znode that goes away meanwhile is among `gone` or not named at all. Of one that may not be
+    read nothing below is read. Raises what `Session.send` tells, and `ListingFailed` for any
+    other error of a single znode.
+    """
+    if leave_out.excluded(root):
+        return
+    reader = _Reader(session, leave_out, epoch, descend=True)
+    reader.add_path(root, Sizes())
+    async with aclosing(reader.pieces()) as pieces:
+        async for piece in pieces:
+            yield piece
+
+
+async def read_paths(session: Session, paths: Iterable[str], leave_out: Filter, *, epoch: int) -> list[Piece]:
+    """Reads the given znodes, without their children. Raises like `walk`."""
+    reader = _Reader(session, leave_out, epoch, descend=False)
+    reader.add_paths([path for path in paths if not leave_out.excluded(path)])
+    async with aclosing(reader.pieces()) as pieces:
+        return [piece async for piece in pieces]
+
+
+class _Reader:
+    """Sends what the batcher makes of the work, and makes work of the answers."""
+
+    def __init__(self, session: Session, leave_out: Filter, epoch: int, *, descend: bool) -> None:
+        self._session = session
+        self._leave_out = leave_out
+        self._epoch = epoch
+        self._descend = descend
+        self._batcher = Batcher()
+
+    def add_path(self, path: str, family: Sizes) -> None:
+        """Has one znode read that is not known as anybody's child."""
+        self._batcher.add(Frame(path, self._session.server_path(path).encode(), [""], family))
+
+    def add_paths(self, paths: Sequence[str]) -> None:
+        """Has znodes read, sorted into parents and families."""
+        by_parent: dict[str, list[str]] = {}
+        families: dict[str, Sizes] = {}
+        for path in paths:
+            parent, _, name = path.rpartition("/")
+            by_parent.setdefault(parent, []).append(name)
+        for parent, names in by_parent.items():
+            family = families.setdefault(parent.rpartition("/")[0], Sizes())
+            if names == [""]:  # the root of all
+                self.add_path("/", family)
+            else:
+                self._add_children(parent or "/", names, family)
+
+    def _add_children(self, parent: str, names: list[str], family: Sizes) -> None:
+        server_parent = self._session.server_path(parent)
+        prefix = server_parent if server_parent == "/" else server_parent + "/"
+        base = parent if parent == "/" else parent + "/"
+        self._batcher.add(Frame(base, prefix.encode(), names, family))
+
+    async def pieces(self) -> AsyncGenerator[Piece, None]:
+        """Reads until nothing is left."""
+        under_way: dict[asyncio.Future[Answer], Request] = {}
+        while True:
+            while len(under_way) < REQUESTS_IN_FLIGHT and (request := self._batcher.next_request()) is not None:
+                sent = await self._session.send(MultiRead(request.ops), epoch=self._epoch)
+                under_way[sent] = request
+            if not under_way:
+                return
+            await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+            for answered in [future for future in under_way if future.done()]:
+                yield self._understood(under_way.pop(answered), answered.result())
+
+    def _understood(self, request: Request, answer: Answer) -> Piece:
+        results: Sequence[OpResult] = answer.value
+        piece = Piece([], [], [], answer.zxid)
+        at = len(request.expansions)
+        listed = [self._listed(*pair, piece) for pair in zip(request.expansions, results[:at], strict=True)]
+        largest: list[int] = []
+        for run in request.runs:
+            largest.append(self._run(run, results[at : at + len(run.names)], piece))
+            at += len(run.names)
+        count = sum(number for number, _ in listed)
+        size = sum(length for _, length in listed)
+        self._batcher.answered(request, largest, 4 + size / count if count else None)
+        return piece
+
+    def _run(self, run: Run, results: Sequence[OpResult], piece: Piece) -> int:
+        """Takes in the znodes of one parent; returns the size of the largest value."""
+        largest = 0
+        frame = run.frame
+        for name, result in zip(run.names, results, strict=True):
+            path = frame.base + name
+            if isinstance(result, Data):
+                value, stat = result
+                piece.found.append(Found(path, value, stat))
+                if len(value) > largest:
+                    largest = len(value)
+                if stat.numChildren and self._descend and not self._leave_out.nothing_below(path):
+                    server_path = self._session.server_path(path).encode()
+                    self._batcher.expand(Expansion(path, server_path, stat.numChildren, frame.below))
+            else:
+                self._failed(path, result, piece)
+        return largest
+
+    def _listed(self, expansion: Expansion, result: OpResult, piece: Piece) -> tuple[int, int]:
+        """Takes in a list of children; returns how many and how long their names are together."""
+        if not isinstance(result, list):
+            self._failed(expansion.path, result, piece)
+            return 0, 0
+        base = expansion.path if expansion.path == "/" else expansion.path + "/"
+        wanted = [name for name in result if not self._leave_out.excluded(base + name)]
+        if wanted:
+            self._add_children(expansion.path, wanted, expansion.family)
+        return len(result), sum(map(len, result))
+
+    def _failed(self, path: str, result: OpResult, piece: Piece) -> None:
+        if result == NO_NODE:
+            piece.gone.append(path)
+        elif result == NO_AUTH:
+            piece.forbidden.append(path)
+        else:
+            code = int(result) if isinstance(result, ErrorCode) else "an answer of another kind"
+            raise ListingFailed(f"{self._session.where} cannot read {path!r}: error {code}")

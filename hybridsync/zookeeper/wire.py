@@ -1,0 +1,193 @@
+"""The requests that kazoo lacks, and the reading of their answers, byte by byte.
+
+`MultiRead` (opcode 22) and `AddWatch` (opcode 106) exist since ZooKeeper 3.6; their layouts are in
+`MultiOperationRecord.java`, `MultiResponse.java` and `zookeeper.jute` of ZooKeeper. Answers are read
+on kazoo's thread. An answer that does not fit its request raises `MalformedAnswer`: it is never
+taken for a shorter or a different one. This file imports nothing of kazoo.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import ClassVar, Final, NamedTuple, TypeAlias
+
+from hybridsync.znode import Stat
+
+GET_DATA: Final = 4
+GET_CHILDREN: Final = 8
+_ERROR: Final = -1
+
+CREATED: Final = 1
+DELETED: Final = 2
+CHANGED: Final = 3
+CHILDREN_CHANGED: Final = 4
+SESSION_EVENT: Final = -1
+
+MAX_REQUEST_BYTES: Final = 512 * 1024
+"""A multiRead is cut here. A server drops the connection at 1,048,575 bytes (jute.maxbuffer)."""
+
+_OP = struct.Struct("!iBii")
+_MULTI_HEADER = struct.Struct("!iBi")
+_INT = struct.Struct("!i")
+_EVENT = struct.Struct("!iii")
+_STAT = struct.Struct("!qqqqiiiqiiq")
+_END_OF_OPS = _MULTI_HEADER.pack(_ERROR, 1, -1)
+OP_OVERHEAD: Final = _OP.size + 1
+
+
+class MalformedAnswer(Exception):
+    """Bytes from the server that are not an answer to the request. One line, no content."""
+
+
+class ErrorCode(int):
+    """The error of one operation inside a multiRead, by ZooKeeper's number."""
+
+
+NO_NODE: Final = ErrorCode(-101)
+NO_AUTH: Final = ErrorCode(-102)
+
+
+class Data(NamedTuple):
+    """The bytes of a znode and its stat."""
+
+    value: bytes
+    stat: Stat
+
+
+OpResult: TypeAlias = Data | list[str] | ErrorCode
+"""What one operation of a multiRead brought: a znode, its children's names, or an error."""
+
+
+class Op(NamedTuple):
+    """One operation of a multiRead; `path` is the server's path (with chroot) in UTF-8."""
+
+    kind: int
+    path: bytes
+
+
+class MultiRead:
+    """Many `getData` and `getChildren` in one request, without watches; errors come per operation."""
+
+    type: ClassVar[int] = 22
+    __slots__ = ("ops",)
+
+    def __init__(self, ops: Sequence[Op]) -> None:
+        self.ops = ops
+
+    def serialize(self) -> bytes:
+        """The request without its header."""
+        pieces: list[bytes] = []
+        for kind, path in self.ops:
+            pieces += (_OP.pack(kind, 0, -1, len(path)), path, b"\0")
+        pieces.append(_END_OF_OPS)
+        return b"".join(pieces)
+
+    def deserialize(self, buffer: bytes, offset: int) -> list[OpResult]:
+        """One result per operation, in order. Raises `MalformedAnswer`."""
+        results: list[OpResult] = []
+        try:
+            for kind, _ in self.ops:
+                got, done, _ = _MULTI_HEADER.unpack_from(buffer, offset)
+                offset += _MULTI_HEADER.size
+                if done:
+                    raise MalformedAnswer(f"{len(results)} results for {len(self.ops)} operations")
+                result: OpResult
+                if got == _ERROR:
+                    result, offset = ErrorCode(_INT.unpack_from(buffer, offset)[0]), offset + _INT.size
+                elif got != kind:
+                    raise MalformedAnswer(f"a result of kind {got} for an operation of kind {kind}")
+                elif kind == GET_DATA:
+                    result, offset = _read_data(buffer, offset)
+                else:
+                    result, offset = _read_names(buffer, offset)
+                results.append(result)
+            _, done, _ = _MULTI_HEADER.unpack_from(buffer, offset)
+        except struct.error:
+            raise MalformedAnswer(f"a multiRead answer of {len(buffer)} bytes is cut short") from None
+        if not done or offset + _MULTI_HEADER.size != len(buffer):
+            raise MalformedAnswer(f"more than {len(self.ops)} results")
+        return results
+
+
+class AddWatch:
+    """Sets a persistent recursive watch (mode 1) on the server's path `path`."""
+
+    type: ClassVar[int] = 106
+    __slots__ = ("path",)
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def serialize(self) -> bytes:
+        """The request without its header."""
+        path = self.path.encode()
+        return _INT.pack(len(path)) + path + _INT.pack(1)
+
+    @staticmethod
+    def deserialize(buffer: bytes, offset: int) -> bool:
+        """The answer holds nothing that is needed."""
+        return True
+
+
+class Event(NamedTuple):
+    """A watch event with the server's path (with chroot)."""
+
+    kind: int
+    path: str
+
+
+def read_event(buffer: bytes, offset: int) -> Event:
+    """A watch event. Raises `MalformedAnswer`."""
+    try:
+        kind, _, length = _EVENT.unpack_from(buffer, offset)
+    except struct.error:
+        raise MalformedAnswer("a watch event is cut short") from None
+    offset += _EVENT.size
+    if max(length, 0) != len(buffer) - offset and kind != SESSION_EVENT:
+        raise MalformedAnswer("the path of a watch event has the wrong length")
+    return Event(kind, _text(buffer[offset : offset + max(length, 0)]))
+
+
+def _read_data(buffer: bytes, offset: int) -> tuple[Data, int]:
+    (length,) = _INT.unpack_from(buffer, offset)
+    if length < -1:
+        raise MalformedAnswer(f"a value of {length} bytes")
+    start = offset + _INT.size
+    end = start + max(length, 0)
+    # unpack_from fails when the stat, and with it the value in front of it, is not all there
+    stat = Stat._make(_STAT.unpack_from(buffer, end))
+    return Data(bytes(buffer[start:end]), stat), end + _STAT.size
+
+
+def _read_names(buffer: bytes, offset: int) -> tuple[list[str], int]:
+    (count,) = _INT.unpack_from(buffer, offset)
+    offset += _INT.size
+    if count < -1 or count * _INT.size > len(buffer) - offset:
+        raise MalformedAnswer(f"{count} children announced in {len(buffer)} bytes")
+    names: list[str] = []
+    for _ in range(count):
+        (length,) = _INT.unpack_from(buffer, offset)
+        start = offset + _INT.size
+        offset = start + length
+        if length <= 0 or offset > len(buffer):
+            raise MalformedAnswer("the name of a child has the wrong length")
+        name = _text(buffer[start:offset])
+        if "/" in name:
+            raise MalformedAnswer("the name of a child holds a slash")
+        names.append(name)
+    return names, offset
+
+
+def _text(raw: bytes) -> str:
+    """Text as jute writes it: UTF-8, but a character beyond U+FFFF as its two surrogates.
+
+    `BinaryOutputArchive.stringToByteBuffer` encodes each UTF-16 unit by itself.
+    """
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        try:
+            return raw.decode("utf-8", "surrogatepass").encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+        except UnicodeError:
+            raise MalformedAnswer("text that is not UTF-8") from None

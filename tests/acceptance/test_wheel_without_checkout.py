@@ -1,0 +1,114 @@
+"""The built wheel, installed into an empty environment, works far away from any checkout."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.timeout(900)  # installs every dependency from the package registry
+
+ROOT = Path(__file__).parents[2]
+SHIPPED = {"development.env", "production.env", "high-reliability.env"}
+
+
+def execute(
+    *command: str | Path, cwd: Path, timeout: float = 600, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Runs a program without anything of this process's Python or hybridsync in its environment."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "HYBRIDSYNC_"))}
+    return subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        env={**clean, "COLUMNS": "200", **variables},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("wheel")
+    built = execute(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", output, ROOT, cwd=output)
+    assert built.returncode == 0, built.stdout + built.stderr
+    (path,) = output.glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="module")
+def program(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The installed `hybridsync` command."""
+    home = tmp_path_factory.mktemp("empty")
+    created = execute(sys.executable, "-m", "venv", home / "venv", cwd=home)
+    assert created.returncode == 0, created.stderr
+    python = home / "venv" / "bin" / "python"
+    installed = execute(
+        python, "-m", "pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt", wheel, cwd=home
+    )
+    assert installed.returncode == 0, installed.stderr
+    return home / "venv" / "bin" / "hybridsync"
+
+
+def test_the_wheel_carries_the_code_the_settings_files_and_no_tests(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    assert {f"hybridsync/config/{name}" for name in SHIPPED} <= names
+    assert {"hybridsync/__init__.py", "hybridsync/py.typed", "hybridsync/cli/__init__.py"} <= names
+    foreign = {name for name in names if not re.match(r"hybridsync(-[^/]+\.dist-info)?/", name)}
+    assert foreign == set()
+
+
+def test_the_installed_package_needs_nothing_that_is_not_declared(program: Path, tmp_path: Path) -> None:
+    python = program.with_name("python")
+    every_module = (
+        "import importlib, pkgutil, hybridsync\n"
+        "for module in pkgutil.walk_packages(hybridsync.__path__, 'hybridsync.'):\n"
+        "    if module.name != 'hybridsync.__main__': importlib.import_module(module.name)\n"
+        "print(hybridsync.__file__)"
+    )
+    imported = execute(python, "-c", every_module, cwd=tmp_path)
+    assert imported.returncode == 0, imported.stderr
+    assert Path(imported.stdout.strip()).is_relative_to(program.parents[1])
+    checked = execute(python, "-m", "pip", "check", cwd=tmp_path)
+    assert checked.returncode == 0, checked.stdout
+
+
+def test_config_shows_the_shipped_settings_in_an_empty_directory(program: Path, tmp_path: Path) -> None:
+    shown = execute(program, "config", cwd=tmp_path, HYBRIDSYNC_ENV="production")
+    assert shown.returncode == 0, shown.stderr
+    for name in ("SYNC_ON_STARTUP", "MONGODB_URI", "ZOOKEEPER_HOSTS", "LOG_FORMAT"):
+        assert name in shown.stdout
+    assert "production.env" in shown.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_run_without_resources_is_one_line_and_exit_code_2(program: Path, tmp_path: Path) -> None:
+    refused = execute(program, "run", cwd=tmp_path, timeout=60)
+    assert refused.returncode == 2, refused.stderr
+    assert "RESOURCES" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert len(refused.stderr.strip().splitlines()) == 1
+
+
+def test_an_unknown_variable_is_named_together_with_the_nearest_known_one(program: Path, tmp_path: Path) -> None:
+    refused = execute(program, "config", cwd=tmp_path, HYBRIDSYNC_ZOOKEEPER_HOST="zk:2181")
+    assert refused.returncode == 2, refused.stderr
+    assert "HYBRIDSYNC_ZOOKEEPER_HOST" in refused.stderr
+    assert "HYBRIDSYNC_ZOOKEEPER_HOSTS" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_the_module_and_the_command_are_the_same(program: Path, tmp_path: Path) -> None:
+    by_module = execute(program.with_name("python"), "-m", "hybridsync", "--help", cwd=tmp_path)
+    by_command = execute(program, "--help", cwd=tmp_path)
+    assert by_module.returncode == by_command.returncode == 0
+    for command in ("run", "plan", "sync", "verify", "status", "config", "demo"):
+        assert re.search(rf"\b{command}\b", by_command.stdout)
+        assert re.search(rf"\b{command}\b", by_module.stdout)

@@ -1,0 +1,38 @@
+"""Znode records, and a mirror to write them to."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+from hybridsync.model import Index, Record
+from hybridsync.mongodb import MongoDB
+from hybridsync.sinks.mongodb import MongoMirror
+from hybridsync.znode import Stat, version_of
+
+SYNCED_AT = datetime(2026, 11, 20, 21, 0, 0, 123000, tzinfo=UTC)
+
+
+def znode(key: str, value: bytes = b"text", *, mzxid: int = 100, czxid: int = 10, ephemeral_owner: int = 0) -> Record:
+    """One znode; `mzxid` is what makes it older or newer."""
+    stat = Stat(czxid, mzxid, 1700000000123, 1700000000456, 3, 7, 0, ephemeral_owner, len(value), 2, mzxid)
+    return Record(key, value, version_of(stat), stat)
+
+
+@asynccontextmanager
+async def mirror(uri: str, root: str = "/a", **seconds: float) -> AsyncIterator[MongoMirror]:
+    """A mirror in the collection `mirror` of that database, with a client of its own."""
+    mongodb = MongoDB(uri, **seconds)
+    try:
+        yield MongoMirror(mongodb, "mirror", root)
+    finally:
+        await mongodb.close()
+
+
+async def whole_index(sink: MongoMirror) -> Index:
+    """Everything `index` streams."""
+    index: Index = {}
+    async for piece in sink.index():
+        index.update(piece)
+    return index
