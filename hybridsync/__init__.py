@@ -1,12 +1,36 @@
-"""hybridsync: a ZooKeeper tree mirrored into MongoDB, with a manager that always knows how fresh the mirror is."""
+"""hybridsync: a ZooKeeper tree mirrored into MongoDB, with a manager that always knows how fresh the mirror is.
+
+For use as a library: `attach(app, settings)` gives an aiohttp application the manager and its routes,
+`require_ready` is a middleware that answers 503 until the mirrors are ready, `load_settings()` reads the
+environment, `Settings(...)` takes the same in Python. They are loaded when first used.
+"""
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-try:
-    __version__ = version("hybridsync")
-except PackageNotFoundError:  # run from a source tree that was never installed
-    __version__ = "0+source"
+from hybridsync.version import version as _version
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from hybridsync.manager import HybridSyncManager
+    from hybridsync.service import attach, require_ready
+    from hybridsync.settings import Settings, load_settings
+
+__version__ = _version()
+
+__all__ = ["HybridSyncManager", "Settings", "__version__", "attach", "load_settings", "require_ready"]
+
+_HOMES = {
+    "HybridSyncManager": "hybridsync.manager",
+    "Settings": "hybridsync.settings",
+    "attach": "hybridsync.service",
+    "load_settings": "hybridsync.settings",
+    "require_ready": "hybridsync.service",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'hybridsync' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -79,7 +79,10 @@ class FullSync:
         held = _Held() if hold and guard.active else None
         changes: list[Change] = []
         size = 0
-        async with WritePipeline(self._sink, self._applied) as pipeline, aclosing(self._source.list(self.listing)) as batches:
+        async with (
+            WritePipeline(self._sink, self._applied) as pipeline,
+            aclosing(self._source.list(self.listing)) as batches,
+        ):
             async for batch in batches:
                 known = len(index)
                 for put in self._differences(batch, index):
@@ -201,4 +204,3 @@ class _SweepGuard:
                 f"SWEEP_LIMIT_PERCENT={self._limit:g} allows; nothing was changed. If that is right, "
                 "sync once with HYBRIDSYNC_SWEEP_LIMIT_PERCENT=100"
             )
-

@@ -16,7 +16,8 @@ import structlog
 
 from hybridsync.decision import Decision
 from hybridsync.errors import HybridSyncError, SinkError, Stopping
-from hybridsync.resource import FLUSH_SECONDS, Resource
+from hybridsync.informer import FLUSH_SECONDS
+from hybridsync.resource import Resource
 from hybridsync.status import Counters, Readiness, ResourceStatus, SyncResult, utc_now
 from hybridsync.supervisor import Supervised
 from hybridsync.verify import VerifyReport, verify

@@ -20,7 +20,7 @@ from bson.errors import BSONError
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorClientSession, AsyncIOMotorCollection
 from pymongo.errors import PyMongoError
 from pymongo.read_preferences import ReadPreference
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from hybridsync.addresses import check_mongodb_uri, mongodb_database
 from hybridsync.errors import ConfigurationError, SinkUnavailable
@@ -72,9 +72,7 @@ class MongoDB:
             if _options(uri).get("w") == "0":
                 raise ValueError("w=0 cannot be used: every write must be acknowledged")
             check_mongodb_uri(uri)
-            self._client: Any = AsyncIOMotorClient(
-                uri, tz_aware=True, **_defaults_beside(uri)
-            )
+            self._client: Any = AsyncIOMotorClient(uri, tz_aware=True, **_defaults_beside(uri))
             self.name = mongodb_database(uri)
         except (PyMongoError, ValueError) as error:
             raise ConfigurationError(f"HYBRIDSYNC_MONGODB_URI: {_without_credentials(str(error), uri)}") from None
@@ -127,7 +125,7 @@ class MongoDB:
         """
         end = time.monotonic() + self._retry_seconds
         attempts = AsyncRetrying(
-            retry=retry_if_exception_type(SinkUnavailable),
+            retry=retry_if_exception(lambda error: isinstance(error, SinkUnavailable) and not self._closed),
             wait=wait_random_exponential(multiplier=0.1, max=2),
             stop=stop_after_delay(self._retry_seconds - 1),
             reraise=True,

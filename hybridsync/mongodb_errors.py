@@ -7,6 +7,7 @@ rights, a bad name). Codes: https://github.com/mongodb/mongo/blob/v6.0/src/mongo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -105,6 +106,8 @@ def one_line(text: str, limit: int = 300) -> str:
 
 
 def _is_transient(error: Exception) -> bool:
+    if isinstance(error, ServerSelectionTimeoutError) and "AuthenticationFailed" in str(error):
+        return False  # a refused login takes the server out of the driver's list for some seconds
     if isinstance(error, (ConnectionFailure, TimeoutError)):
         return True
     if not isinstance(error, PyMongoError):
@@ -124,7 +127,7 @@ def _complaints(details: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 def _reason(error: Exception) -> str:
     if isinstance(error, ServerSelectionTimeoutError):
         # "host: what (configured timeouts: …), Timeout: 5s, Topology Description: <…>"
-        return one_line(str(error).split(", Timeout:")[0].split(" (configured timeouts")[0])
+        return one_line(re.split(r", Timeout:|, full error:| \(configured timeouts", str(error))[0])
     if isinstance(error, BulkWriteError):
         return one_line(_first_text(c for c in _complaints(error.details) if c.get("code") != DUPLICATE_KEY))
     if isinstance(error, OperationFailure):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
-from typing import NoReturn
+from typing import NoReturn, overload
 
 import structlog
 from aiohttp import web
@@ -69,25 +69,35 @@ def attach(app: web.Application, settings: Settings) -> HybridSyncManager:
     return manager
 
 
-def require_ready() -> Middleware:
+@web.middleware
+async def _until_ready(request: web.Request, handler: Handler) -> web.StreamResponse:
+    manager = request.config_dict.get(MANAGER)
+    if manager is None:
+        raise RuntimeError("require_ready needs hybridsync.attach(app, settings) on the same application")
+    if request.match_info.route in request.config_dict[_ROUTES]:
+        return await handler(request)
+    readiness = manager.readiness()
+    if readiness.ready:
+        return await handler(request)
+    return answer({"error": "System not ready", "message": one_line(readiness.reason)}, status=503)
+
+
+@overload
+def require_ready() -> Middleware: ...
+@overload
+def require_ready(request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]: ...
+@web.middleware
+def require_ready(
+    request: web.Request | None = None, handler: Handler | None = None
+) -> Middleware | Awaitable[web.StreamResponse]:
     """A middleware that answers 503 to everything but hybridsync's own routes until the mirrors are ready.
 
-    For an application, or a sub-application, that `attach` was called on.
+    For an application, or a sub-application, that `attach` was called on. It may be named in
+    `middlewares` as it is or called without arguments.
     """
-
-    @web.middleware
-    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-        manager = request.config_dict.get(MANAGER)
-        if manager is None:
-            raise RuntimeError("require_ready needs hybridsync.attach(app, settings) on the same application")
-        if request.match_info.route in request.config_dict[_ROUTES]:
-            return await handler(request)
-        readiness = manager.readiness()
-        if readiness.ready:
-            return await handler(request)
-        return answer({"error": "System not ready", "message": one_line(readiness.reason)}, status=503)
-
-    return check
+    if request is None or handler is None:
+        return _until_ready
+    return _until_ready(request, handler)
 
 
 def build_app(manager: HybridSyncManager, settings: Settings) -> tuple[web.Application, Metrics]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from datetime import datetime
 
 import structlog
@@ -45,6 +46,7 @@ class SyncRunner:
         log: structlog.stdlib.BoundLogger,
     ) -> None:
         self.last_result: SyncResult | None = None
+        self.on_result: list[Callable[[SyncResult], None]] = []
         self._source = source
         self._sink = sink
         self._keeper = keeper
@@ -85,8 +87,8 @@ class SyncRunner:
         if self._task is not None:
             self._task.cancel()
 
-    async def run(self, trigger: Trigger, listed_from: datetime) -> tuple[SyncResult, Exception | None]:
-        """One full sync. Returns its result and the error it failed with, `None` after success."""
+    async def run(self, trigger: Trigger, listed_from: datetime) -> Exception | None:
+        """One full sync. Returns the error it failed with, `None` after success."""
         started = time.monotonic()
         self._sync = FullSync(
             self._source,
@@ -94,7 +96,7 @@ class SyncRunner:
             sweep_limit_percent=self._options.sweep_limit_percent,
             stall_seconds=self._options.sync_timeout_seconds,
         )
-        self._log.info("full sync begins", trigger=trigger)
+        self._log.info("full sync begins", trigger=str(trigger))
         self._task = asyncio.create_task(self._recorded(self._sync, started, listed_from))
         error: Exception | None = Stopping("the service is stopping")
         try:
@@ -107,7 +109,7 @@ class SyncRunner:
             result = _result(self._sync, trigger, time.monotonic() - started, error)
             self._sync = self._task = None
             self._ended(result, error)
-        return result, error
+        return error
 
     async def _recorded(self, sync: FullSync, started: float, listed_from: datetime) -> None:
         await self._keeper.save(status=SyncStatus.IN_PROGRESS, error=None)
@@ -127,7 +129,7 @@ class SyncRunner:
         self.last_result = result
         self._counters.count_sync(result)
         facts = {
-            "trigger": result.trigger,
+            "trigger": str(result.trigger),
             "seconds": round(result.duration_seconds, 3),
             "read": result.read,
             "inserted": result.inserted,
@@ -146,6 +148,8 @@ class SyncRunner:
             if not isinstance(error, Stopping):
                 self._keeper.save_soon(status=SyncStatus.FAILED, error=result.error)
         self._answer(result)
+        for listener in self.on_result:
+            listener(result)
 
     def _answer(self, result: SyncResult) -> None:
         waiters, self._waiters = self._waiters, []

@@ -7,7 +7,7 @@ runs on one event loop and yields to it where the real thing would wait.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 
@@ -191,7 +191,7 @@ class MemorySink:
         self.failing_writes = 0
         self.writes = 0
         self.sweeps = 0
-        self.on_sweep = lambda: None
+        self.on_sweep: Callable[[], None] = lambda: None
 
     async def prepare(self) -> None:
         """See `Sink`."""

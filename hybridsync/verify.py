@@ -96,7 +96,9 @@ async def _first_look(source: Source, sink: Sink, report: VerifyReport) -> list[
 async def _second_look(source: Source, sink: Sink, keys: Sequence[str]) -> list[tuple[str, Change]]:
     """What still differs: the kind, and the change that makes it right."""
     held = await sink.held(keys)
-    present = {change.key: change for change in await source.read([Dirty(key) for key in keys]) if isinstance(change, Put)}
+    present = {
+        change.key: change for change in await source.read([Dirty(key) for key in keys]) if isinstance(change, Put)
+    }
     differing = set(await sink.differing([put.record for put in present.values()]))
     found: list[tuple[str, Change]] = []
     for key in keys:

@@ -9,7 +9,7 @@ Everything else (ids that are no paths, or foreign documents beside the root) is
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -98,7 +98,7 @@ class MongoMirror:
             return 0
         return max(1, await self._mongodb.retrying(self._collection.estimated_document_count))
 
-    async def index(self) -> AsyncIterator[Index]:
+    async def index(self) -> AsyncGenerator[Index, None]:
         """Streams path → version, see the module for which documents. Raises `SinkUnavailable` or `SinkError`."""
         misplaced = await self._misplaced()
         cursor = self._collection.find_raw_batches(

@@ -22,11 +22,7 @@ class Exclude:
     def __init__(self, patterns: Sequence[str]) -> None:
         self._excluded = _one_of([_excluding(_components(pattern), pattern) for pattern in patterns])
         self._barren = _one_of(
-            [
-                _joined(components[:-1])
-                for components in map(_components, patterns)
-                if components[-1] in ("*", "**")
-            ]
+            [_joined(components[:-1]) for components in map(_components, patterns) if components[-1] in ("*", "**")]
         )
 
     def __bool__(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 
 from hybridsync.dirty import DirtySet
@@ -65,7 +65,7 @@ class ZooKeeperSource:
         finally:
             self._session.disarm(armed)
 
-    async def list(self, listing: Listing) -> AsyncIterator[Batch]:
+    async def list(self, listing: Listing) -> AsyncGenerator[Batch, None]:
         """Streams the tree as it is from now on; see `sources/base.py`.
 
         It belongs to the connection on which it began: after a gap it ends with `SourceDisconnected`.

@@ -192,6 +192,15 @@ class _Handler(SequentialThreadingHandler):  # type: ignore[misc]
             connected.close()
             raise
 
+    def create_socket_pair(self) -> tuple[socket.socket, socket.socket]:
+        """The pair through which a caller wakes the thread: with its buffer full a call fails instead of waiting.
+
+        Bytes of calls that a lost connection took along stay in it until the next connection.
+        """
+        reading, writing = super().create_socket_pair()
+        writing.setblocking(False)
+        return reading, writing
+
     def select(self, readable: Any, writable: Any, exceptional: Any, timeout: float | None = None) -> Any:
         """kazoo's select, which does not see what a TLS socket has already decrypted."""
         buffered = [one for one in readable if isinstance(one, ssl.SSLSocket) and one.pending()]

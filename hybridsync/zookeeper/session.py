@@ -154,9 +154,10 @@ class Session:
             probe = wire.MultiRead([wire.Op(wire.GET_DATA, self.server_path("/").encode())])
             try:
                 await self.call(probe, epoch=self._epoch)
-            except SourceDisconnected:
-                await asyncio.sleep(0)
-                return False
+            except (SourceDisconnected, PositionExpired):
+                return False  # `connect` finds the new state
+            except ListingFailed as error:
+                raise SourceDisconnected(str(error)) from None
             self._supported = link
         return self._connected
 
@@ -308,9 +309,7 @@ class Session:
         """The session timeout: the one agreed with the server once there is one."""
         return self._link.negotiated_seconds if self._link else self._settings.timeout_seconds
 
-    async def send(
-        self, request: Any, *, epoch: int, seconds: float | None = None
-    ) -> asyncio.Future[Answer]:
+    async def send(self, request: Any, *, epoch: int, seconds: float | None = None) -> asyncio.Future[Answer]:
         """Sends a request on the connection of `epoch`; waits only while too many are under way.
 
         The future always ends: with the answer, or with `SourceDisconnected` (also after `seconds`,
@@ -355,9 +354,10 @@ class Session:
         if call.timer is not None:
             call.timer.cancel()
         if answer is None:
-            failure = self._translated(call, error)
-            call.fail(failure)
-            if isinstance(failure, SourceDisconnected) and call.epoch == self._epoch:
+            call.fail(self._translated(call, error))
+            if isinstance(error, ConnectionClosedError):  # kazoo could not take the call
+                self.drop_connection(call.epoch)
+            elif isinstance(error, ConnectionLoss) and call.epoch == self._epoch:
                 self.on_suspended(call.link)  # kazoo tells the calls first, then the state
         elif not call.future.done():
             call.future.set_result(answer)

@@ -93,7 +93,9 @@ async def test_a_document_that_no_encoding_helps_fails_alone_and_says_why(
     puts = [Put(znode(f"/a/{number}"), None) for number in range(999)] + [Put(znode("/a/bad", b"[1]"), None)]
     async with mirror(mongo_uri) as sink:
         applied = await sink.apply(puts)
-    assert applied == Applied(inserted=999, failed={"/a/bad": "MongoDB refused the document: Document failed validation"})
+    assert applied == Applied(
+        inserted=999, failed={"/a/bad": "MongoDB refused the document: Document failed validation"}
+    )
 
 
 async def test_a_unique_index_of_somebody_else_fails_the_document_it_hits(

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from kazoo.client import KazooClient
+from kazoo.protocol.serialization import Exists
 
 from hybridsync.dirty import DirtySet
 from hybridsync.embedded import ZooKeeperServer
 from hybridsync.errors import PositionExpired, SourceDisconnected, SourceError
-from hybridsync.model import Listing
+from hybridsync.model import Listing, Put
 from hybridsync.sources.zookeeper import ZooKeeperSource, ZooKeeperWatch
 from hybridsync.zookeeper.settings import SessionSettings
 from tests.proxy import Directions, TcpProxy
@@ -342,3 +345,92 @@ async def test_closing_before_and_during_connecting(own_zookeeper: ZooKeeperServ
     assert time.monotonic() - begin < 6
     with pytest.raises(SourceDisconnected, match="closed"):
         await connecting
+
+
+async def test_whatever_is_cut_the_copy_equals_the_tree_once_a_probe_says_so(
+    zookeeper_server: Server, zk: KazooClient, zk_root: str, proxy_factory: Proxies
+) -> None:
+    """List, watch, read and prove as the engine does it, over a connection that breaks at random bytes."""
+    chance = random.Random(7)
+    zk.create(zk_root, b"-")
+    for number in range(200):
+        zk.create(f"{zk_root}/{number}", b"0")
+    proxy = proxy_factory("127.0.0.1", zookeeper_server.port)
+    source = source_at(proxy.address, zk_root)
+    compared = gaps = 0
+
+    def change_something() -> None:
+        path = f"{zk_root}/{chance.randrange(250)}"
+        if zk.exists(path) is None:
+            zk.create(path, b"new")
+        elif chance.random() < 0.3:
+            zk.delete(path)
+        else:
+            zk.set(path, b"%d" % chance.randrange(1000))
+
+    def truth() -> dict[str, bytes]:
+        paths = [zk_root, *(f"{zk_root}/{name}" for name in zk.get_children(zk_root))]
+        reads = [zk.get_async(path) for path in paths]
+        return {path: read.get()[0] for path, read in zip(paths, reads, strict=True)}
+
+    try:
+        while compared < 40 or gaps < 15:
+            try:
+                await reconnected(source)
+                dirty = DirtySet()
+                async with source.watch(dirty) as watch:
+                    proxy.drop_after(chance.randrange(1, 25_000), "to_client")
+                    change_something()
+                    copy = {one.key: one.value async for batch in source.list(Listing()) for one in batch.records}
+                    while True:
+                        for _ in range(5):
+                            change_something()
+                        await watch.probe()
+                        while dirty.waiting:
+                            for change in await source.read(dirty.take(3)):
+                                if isinstance(change, Put):
+                                    copy[change.key] = change.record.value
+                                else:
+                                    copy.pop(change.key, None)
+                            dirty.acknowledge()
+                        assert copy == truth()
+                        compared += 1
+            except SourceDisconnected:
+                gaps += 1
+    finally:
+        await source.close()
+
+
+async def test_calls_beyond_what_kazoo_can_take_fail_and_never_block(
+    zookeeper_server: Server, zk_root: str, proxy_factory: Proxies
+) -> None:
+    """kazoo#577: each call leaves a byte in a socket pair, whose 279th would block the caller."""
+    proxy = proxy_factory("127.0.0.1", zookeeper_server.port)
+    source = source_at(proxy.address, zk_root)
+    try:
+        await source.connect()
+        async with source.watch(DirtySet()) as watch:
+            link = source._session._link
+            assert link is not None
+            waker = link._client._connection._write_sock
+            proxy.refuse()
+            with suppress(BlockingIOError):
+                while True:
+                    waker.send(b"\0")
+            link.call(Exists("/", False), IgnoringSink())
+            await lost(watch)
+        proxy.accept_again()
+        assert await reconnected(source) == 0
+        assert await keys(source) == set()
+    finally:
+        await source.close()
+
+
+class IgnoringSink:
+    """Takes any answer."""
+
+    def set(self, value: object) -> None:
+        pass
+
+    def set_exception(self, error: Exception) -> None:
+        pass

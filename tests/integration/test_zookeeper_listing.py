@@ -98,7 +98,7 @@ async def test_a_tree_two_hundred_levels_deep(zookeeper_server: Server, zk: Kazo
         assert set(await listed(source)) == set(paths)
 
 
-ODD_NAMES = ["a b", ".hidden", "$x", "x.y", "!bang", "-dash", "zürich", "日本", "a%2Fb", "quote'\"", "\\back", "[x]", "*"]
+ODD_NAMES = ["a b", ".hidden", "$x", "x.y", "!bang", "-dash", "zürich", "日本", "a%2Fb", "quote'\"", "\\b", "[x]", "*"]
 
 
 async def test_odd_names_are_listed_watched_and_read(zookeeper_server: Server, zk: KazooClient, zk_root: str) -> None:
@@ -141,7 +141,8 @@ async def test_the_whole_tree_can_be_the_root(own_zookeeper: ZooKeeperServer) ->
     async with reading(own_zookeeper.hosts, "/") as source:
         assert {"/", "/zookeeper"} <= set(await listed(source))
         changes = await source.read([Dirty("/"), Dirty("/zookeeper"), Dirty("/nothing/here")])
-        assert {change.key: type(change) for change in changes} == {"/": Put, "/zookeeper": Put, "/nothing/here": Remove}
+        kinds = {change.key: type(change) for change in changes}
+        assert kinds == {"/": Put, "/zookeeper": Put, "/nothing/here": Remove}
 
 
 async def test_subtrees_that_may_not_be_read_are_named_and_the_rest_is_listed(
@@ -258,7 +259,7 @@ async def test_a_consumer_that_stops_early_leaves_nothing_running(
         for _ in range(100):  # more than there are slots for calls under way
             batches = source.list(Listing())
             await anext(batches)
-            await batches.aclose()  # type: ignore[attr-defined]
+            await batches.aclose()
         assert asyncio.all_tasks() == before
         assert len(await listed(source)) == 3001
 

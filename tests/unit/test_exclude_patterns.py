@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -106,6 +107,6 @@ def test_what_is_below_something_left_out_is_left_out_too(pattern: list[str], pa
     parents = ["/" + "/".join(path[:length]) for length in range(1, len(path) + 1)]
     verdicts = [exclude.excluded(parent) for parent in parents]
     assert verdicts == sorted(verdicts)
-    for parent, child in zip(parents, parents[1:], strict=False):
+    for parent, child in pairwise(parents):
         if exclude.nothing_below(parent):
             assert exclude.excluded(child)

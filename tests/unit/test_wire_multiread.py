@@ -15,7 +15,7 @@ from hybridsync.zookeeper.wire import AddWatch, Data, ErrorCode, MalformedAnswer
 LONG = st.integers(-(2**63), 2**63 - 1)
 INT = st.integers(-(2**31), 2**31 - 1)
 STATS = st.builds(Stat, LONG, LONG, LONG, LONG, INT, INT, INT, LONG, INT, INT, LONG)
-NAMES = st.text(st.characters(exclude_characters="/\0", exclude_categories=("Cs",)), min_size=1, max_size=9)
+NAMES = st.text(st.characters(exclude_characters="/\0", codec="utf-8"), min_size=1, max_size=9)
 RESULTS: st.SearchStrategy[OpResult] = st.one_of(
     st.builds(Data, st.binary(max_size=40), STATS),
     st.lists(NAMES, max_size=6),
@@ -94,9 +94,10 @@ def test_a_damaged_answer_is_refused_or_has_as_many_results_as_asked_for(
 def test_noise_is_never_taken_for_an_answer_of_another_length(noise: bytes, count: int) -> None:
     request = MultiRead([Op(wire.GET_DATA, b"/x"), Op(wire.GET_CHILDREN, b"/x")] * count)
     try:
-        assert len(request.deserialize(noise, 0)) == 2 * count
-    except MalformedAnswer as refused:
-        assert "\n" not in str(refused)
+        understood = request.deserialize(noise, 0)
+    except MalformedAnswer:
+        return
+    assert len(understood) == 2 * count
 
 
 @pytest.mark.parametrize("length", [-2, -(2**31), 2**31 - 1, 1_000])
@@ -109,7 +110,8 @@ def test_an_impossible_length_is_refused_without_reserving_memory(length: int) -
 
 def test_no_value_and_no_children_are_empty() -> None:
     stat = struct.pack("!qqqqiiiqiiq", *range(11))
-    answer = struct.pack("!iBii", 4, 0, 0, -1) + stat + struct.pack("!iBii", 8, 0, 0, -1) + struct.pack("!iBi", -1, 1, -1)
+    end = struct.pack("!iBi", -1, 1, -1)
+    answer = struct.pack("!iBii", 4, 0, 0, -1) + stat + struct.pack("!iBii", 8, 0, 0, -1) + end
     request = MultiRead([Op(wire.GET_DATA, b"/x"), Op(wire.GET_CHILDREN, b"/x")])
     assert request.deserialize(answer, 0) == [Data(b"", Stat(*range(11))), []]
 
@@ -123,7 +125,7 @@ def test_requests_are_written_as_the_server_reads_them() -> None:
     request = MultiRead([Op(wire.GET_DATA, b"/a"), Op(wire.GET_CHILDREN, "/ü".encode())])
     assert request.type == 22
     assert request.serialize() == bytes.fromhex(
-        "00000004 00 ffffffff 00000002 2f61 00" "00000008 00 ffffffff 00000003 2fc3bc 00" "ffffffff 01 ffffffff"
+        "00000004 00 ffffffff 00000002 2f61 0000000008 00 ffffffff 00000003 2fc3bc 00ffffffff 01 ffffffff"
     )
     assert AddWatch.type == 106
     assert AddWatch("/a").serialize() == bytes.fromhex("00000002 2f61 00000001")

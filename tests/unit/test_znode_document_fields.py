@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +14,7 @@ from bson.int64 import Int64
 from hybridsync.sinks.znode_document import encode, encode_plain, parent_of, same_content
 from tests.mirror_records import SYNCED_AT, znode
 
-AWARE: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=True, tzinfo=UTC)
+AWARE: CodecOptions[Mapping[str, Any]] = CodecOptions(tz_aware=True, tzinfo=UTC)
 
 
 def test_a_document_has_the_fields_of_the_contract_in_their_types() -> None:

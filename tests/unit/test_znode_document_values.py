@@ -54,7 +54,9 @@ def test_any_text_comes_back(data: bytes) -> None:
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.sampled_from(["$ref", "$id", "$db", "a.b", ""]), inner),
+    lambda inner: (
+        st.lists(inner) | st.dictionaries(st.text() | st.sampled_from(["$ref", "$id", "$db", "a.b", ""]), inner)
+    ),
 )
 
 

@@ -1,0 +1,286 @@
+"""The running list-then-watch of one resource: connect, watch, sync, apply, come back after every loss.
+
+    connect ─→ watch armed ─→ full sync if one is owed ─→ write dirty keys … ─→ lost
+       ↑                                                                          │
+       └───── back-off, gap open, a full sync owed (recovery ladder) ─────────────┘
+
+Why it is so is in docs/architecture.md: watch first, then list; a gap is a resync.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+
+import structlog
+
+from hybridsync.dirty import DirtySet
+from hybridsync.dirty_writer import DirtyWriter
+from hybridsync.errors import HybridSyncError, PositionExpired, SourceDisconnected, SourceError
+from hybridsync.freshness import Freshness
+from hybridsync.options import ResourceOptions
+from hybridsync.owed_sync import NEVER, OwedSync
+from hybridsync.recovery import Backoff, RecoveryLadder
+from hybridsync.sources.base import Source, Watch
+from hybridsync.state_keeper import StateKeeper
+from hybridsync.status import Counters, InformerState, Trigger, utc_now
+from hybridsync.sync_runner import SyncRunner, describe
+
+FLUSH_SECONDS = 3.0
+
+
+class Informer:
+    """Follows one source until `stop`. All methods on the event loop's thread.
+
+    `synced` turns true with the first full sync that succeeds. `error`: one line while something is
+    wrong with following. `parked`: waits for a person, because `auto_sync_on_informer_failure` is off.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        dirty: DirtySet,
+        writer: DirtyWriter,
+        runner: SyncRunner,
+        keeper: StateKeeper,
+        options: ResourceOptions,
+        counters: Counters,
+        log: structlog.stdlib.BoundLogger,
+    ) -> None:
+        self.state = InformerState.STOPPED
+        self.since = utc_now()
+        self.error: str | None = None
+        self.parked = False
+        self.synced = False
+        self.freshness = Freshness(utc_now())
+        self.owed = OwedSync(options.periodic_sync_interval_hours, Backoff(*options.failed_sync_backoff))
+        self.ladder = RecoveryLadder(options.informer_max_reconnects, Backoff(*options.reconnect_backoff))
+        self.stopping = asyncio.Event()
+        self._source = source
+        self._dirty = dirty
+        self._writer = writer
+        self._runner = runner
+        self._keeper = keeper
+        self._options = options
+        self._counters = counters
+        self._log = log
+        self._write_retry = Backoff(*options.reconnect_backoff)
+        self._wake = asyncio.Event()
+        self._was_watching = False
+        self._last_proof = 0.0
+
+    def wake(self) -> None:
+        """Says that there is something new to look at."""
+        self._wake.set()
+
+    @property
+    def in_sync(self) -> bool:
+        """Watching, no gap, nothing pending; and no doubt: an overdue proof is one."""
+        patience = 2 * self._options.confirm_interval_seconds + 0.5
+        return (
+            self.state is InformerState.WATCHING
+            and self.freshness.gap_since is None
+            and not len(self._dirty)
+            and not self._dirty.overflowed
+            and time.monotonic() - self._last_proof <= patience
+        )
+
+    def set_state(self, state: InformerState) -> None:
+        """Moves to `state`, now."""
+        if state is not self.state:
+            self.state = state
+            self.since = utc_now()
+
+    def stop(self) -> None:
+        """Makes `run` end in good order: what is pending is flushed first."""
+        self.stopping.set()
+        self._wake.set()
+
+    # -- connect, watch, work ---------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Follows the source until `stop`. Raises only what nobody foresaw; then call it again."""
+        if self._was_watching:
+            self.owed.owe(Trigger.RECONNECT)  # this task crashed before: what it missed meanwhile is a gap
+        self.owed.schedule(time.monotonic())
+        while not self.stopping.is_set():
+            try:
+                self.set_state(InformerState.CONNECTING)
+                await self._connect()
+                if not self.stopping.is_set():
+                    await self._follow()
+            except SourceError as error:
+                await self._lost(error)
+
+    async def _connect(self) -> None:
+        """Returns when connected or when stopping."""
+        connecting = asyncio.create_task(self._source.connect())
+        stopping = asyncio.create_task(self.stopping.wait())
+        try:
+            await asyncio.wait({connecting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if connecting.done():
+                connecting.result()
+        except SourceError as error:
+            if not isinstance(error, PositionExpired):
+                self._runner.refuse(error)
+            raise
+        finally:
+            connecting.cancel()
+            stopping.cancel()
+            await asyncio.wait({connecting, stopping})
+
+    async def _follow(self) -> None:
+        """Watches until the connection is lost or the service stops."""
+        async with self._source.watch(self._dirty) as watch:
+            watch.lost.add_done_callback(lambda _: self._wake.set())
+            prover = asyncio.create_task(self._prove(watch))
+            prover.add_done_callback(lambda _: self._wake.set())
+            self._was_watching = True
+            self.error = None
+            self.ladder.watching(time.monotonic())
+            self.set_state(InformerState.WATCHING)
+            try:
+                await self._work(watch, prover)
+            finally:
+                self.freshness.open_gap(utc_now())
+                prover.cancel()
+                await asyncio.wait({prover})
+
+    async def _work(self, watch: Watch, prover: asyncio.Task[None]) -> None:
+        while True:
+            self._wake.clear()
+            if watch.lost.done():
+                watch.lost.result()
+            if prover.done():
+                prover.result()  # ends by itself only when the watch is lost, or with a bug to be seen
+            if self.stopping.is_set():
+                await self._writer.flush(FLUSH_SECONDS)
+                self.freshness.settle(self._dirty)
+                return
+            if self._dirty.overflowed:
+                self._overflowed()
+            if self._runner.wanted or self.owed.is_due(time.monotonic()):
+                await self.full_sync()
+            elif self._dirty.waiting:
+                await self._write_some()
+            else:
+                await self._idle()
+
+    async def _idle(self) -> None:
+        """Sleeps until something happens or a full sync falls due."""
+        due = self.owed.next_due()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(None if due == NEVER else max(0.0, due - time.monotonic())):
+                await self._wake.wait()
+
+    async def _prove(self, watch: Watch) -> None:
+        """Asks the source again and again for proof that nothing was missed."""
+        while True:
+            asked = utc_now()
+            try:
+                await watch.probe()
+            except SourceError:
+                await asyncio.wait({watch.lost})
+                return
+            self._last_proof = time.monotonic()
+            self.freshness.answered(asked, self._dirty.marker())
+            self.freshness.settle(self._dirty)
+            await asyncio.sleep(self._options.confirm_interval_seconds)
+
+    async def _write_some(self) -> None:
+        """One batch of changes; what does not work now is tried again, with the keys still dirty."""
+        try:
+            await self._writer.write_some()
+        except (SourceDisconnected, PositionExpired):
+            raise
+        except HybridSyncError as error:
+            self.error = describe(error)
+            self._log.warning("changes wait", pending=len(self._dirty), error=self.error)
+            await self._pause(self._write_retry.next_delay())
+            return
+        self._write_retry.reset()
+        self.error = None
+        self.freshness.settle(self._dirty)
+
+    def _overflowed(self) -> None:
+        limit = self._options.dirty_limit
+        self._log.warning("too many changes are pending: a full sync replaces them", limit=limit)
+        self.freshness.open_gap(utc_now())
+        self._dirty.clear()
+        self.owed.owe(Trigger.RECONNECT)
+
+    async def full_sync(self) -> None:
+        """Runs one full sync and draws the consequences. Raises what ends the watch, and bugs."""
+        trigger = self.owed.trigger or Trigger.MANUAL
+        before, listed_from = self.state, utc_now()
+        self.set_state(InformerState.RESYNCING)
+        try:
+            error = await self._runner.run(trigger, listed_from)
+        finally:
+            self.set_state(before)
+        if error is None:
+            self.synced = True
+            self.owed.succeeded()
+            self._last_proof = time.monotonic()
+            self.freshness.close_gap(listed_from)
+            if trigger is Trigger.MAX_RECONNECTS:
+                self.ladder.reset()
+            return
+        self.owed.failed(trigger, time.monotonic())
+        if isinstance(error, SourceDisconnected | PositionExpired) or not isinstance(error, HybridSyncError):
+            raise error
+
+    # -- recovery ---------------------------------------------------------------------------------
+
+    async def _lost(self, error: SourceError) -> None:
+        """Climbs the recovery ladder: says what is lost, which full sync is owed, and waits its turn."""
+        self.freshness.open_gap(utc_now())
+        self._dirty.clear()
+        self.set_state(InformerState.DISCONNECTED)
+        self.error = describe(error)
+        if self.stopping.is_set():
+            return
+        self._counters.gaps += 1
+        if isinstance(error, PositionExpired):
+            self._counters.expiries += 1
+            delay, owed = 0.0, Trigger.EXPIRED
+        else:
+            self._counters.reconnects += 1
+            delay, owed = self.ladder.disconnected(time.monotonic()), self.ladder.trigger()
+            self._keeper.save_soon(informer_reconnect_count=self.ladder.failures)
+        needs_consent = owed is not Trigger.RECONNECT
+        if self._was_watching or needs_consent:
+            self.owed.owe(owed, instead_of=(Trigger.RECONNECT,))
+        self._log.warning(
+            "watch lost" if self._was_watching else "cannot connect",
+            error=self.error,
+            gap_since=str(self.freshness.gap_since),
+            failures=self.ladder.failures,
+            next_try_seconds=round(delay, 2),
+        )
+        if needs_consent and not self._options.auto_sync_on_informer_failure:
+            await self._park(owed)
+        else:
+            await self._pause(delay)
+
+    async def _park(self, owed: Trigger) -> None:
+        """Waits for a person to trigger a sync."""
+        self.parked = True
+        self._log.error(
+            "disconnected for good, because AUTO_SYNC_ON_INFORMER_FAILURE is false",
+            reason=str(owed),
+            action="POST /health/sync/trigger syncs and watches again",
+        )
+        while not self._runner.wanted and not self.stopping.is_set():
+            self._wake.clear()
+            await self._wake.wait()
+        self.parked = False
+        self.owed.owe(Trigger.MANUAL, instead_of=(owed,))
+        self.ladder.reset()
+
+    async def _pause(self, seconds: float) -> None:
+        """Sleeps `seconds`, or until the service stops."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.stopping.wait()

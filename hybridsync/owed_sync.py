@@ -1,0 +1,57 @@
+"""Which full sync a resource owes, and when it is due: plain arithmetic on monotonic seconds."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+from hybridsync.recovery import Backoff
+from hybridsync.status import Trigger
+
+NEVER = float("inf")
+
+
+@dataclass(slots=True)
+class OwedSync:
+    """A debt that only a successful full sync pays; a failed one is tried again after `retry`.
+
+    `periodic_hours`: how often one falls due by itself, jittered by ±10 %; 0 turns that off.
+    """
+
+    periodic_hours: float
+    retry: Backoff = field(default_factory=Backoff)
+    trigger: Trigger | None = None
+    _retry_at: float = 0.0
+    _periodic_at: float = NEVER
+
+    def owe(self, trigger: Trigger, *, instead_of: tuple[Trigger, ...] = ()) -> None:
+        """Owes a sync at once. One that is owed already keeps its name, unless it is in `instead_of`."""
+        if self.trigger is None or self.trigger in instead_of:
+            self.trigger = trigger
+        self._retry_at = 0.0
+
+    def schedule(self, now: float) -> None:
+        """Starts the next period."""
+        if self.periodic_hours > 0:
+            self._periodic_at = now + self.periodic_hours * 3600 * random.uniform(0.9, 1.1)
+
+    def is_due(self, now: float) -> bool:
+        """Whether a sync should run now."""
+        if now >= self._periodic_at:
+            self.schedule(now)
+            self.trigger = self.trigger or Trigger.PERIODIC
+        return self.trigger is not None and now >= self._retry_at
+
+    def next_due(self) -> float:
+        """When to look again at the latest."""
+        return min(self._periodic_at, self._retry_at if self.trigger is not None else NEVER)
+
+    def succeeded(self) -> None:
+        """Pays the debt."""
+        self.trigger = None
+        self.retry.reset()
+
+    def failed(self, trigger: Trigger, now: float) -> None:
+        """Keeps the debt and puts the next try off."""
+        self.trigger = trigger
+        self._retry_at = now + self.retry.next_delay()
