@@ -14,7 +14,7 @@ from aiohttp.hdrs import METH_ANY
 from aiohttp.typedefs import Handler
 
 from hybridsync import health_trigger
-from hybridsync.health_json import Json, one_line, readiness_json, sync_json
+from hybridsync.health_json import NO_STORE, Json, one_line, readiness_json, sync_json
 from hybridsync.metrics import Metrics
 from hybridsync.version import version
 
@@ -23,12 +23,10 @@ if TYPE_CHECKING:
 
 PREFIXES = ("", "/api/v1")
 
-_NO_STORE = {"Cache-Control": "no-store"}
-
 
 def answer(body: Json, *, status: int = 200) -> web.Response:
     """A JSON answer that nobody may keep."""
-    return web.json_response(body, status=status, headers=_NO_STORE)
+    return web.json_response(body, status=status, headers=NO_STORE)
 
 
 class HealthRoutes:
@@ -107,7 +105,7 @@ class HealthRoutes:
     async def metrics(self, request: web.Request) -> web.Response:
         """What Prometheus sees."""
         body, content_type = self._metrics.render(request.headers.get("Accept", ""))
-        return web.Response(body=body, headers={"Content-Type": content_type, **_NO_STORE})
+        return web.Response(body=body, headers={"Content-Type": content_type, **NO_STORE})
 
 
 def _only(allowed: str) -> Handler:
@@ -116,6 +114,6 @@ def _only(allowed: str) -> Handler:
 
     async def refuse(request: web.Request) -> web.Response:
         body = {"error": f"method {one_line(request.method)} is not allowed here; allowed: {allowed}"}
-        return web.json_response(body, status=405, headers={"Allow": allowed, **_NO_STORE})
+        return web.json_response(body, status=405, headers={"Allow": allowed, **NO_STORE})
 
     return refuse

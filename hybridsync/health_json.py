@@ -12,6 +12,9 @@ from hybridsync.status import Progress, Readiness, ResourceStatus, SyncResult
 
 Json: TypeAlias = dict[str, Any]
 
+NO_STORE = {"Cache-Control": "no-store"}
+"""The header of every answer: an old answer of a probe is worse than none."""
+
 _LONGEST_LINE = 500
 """Characters of an error that are shown: a probe's answer stays readable."""
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from hybridsync.errors import Stopping
-from hybridsync.health_json import Json, one_line, result_json
+from hybridsync.health_json import NO_STORE, Json, one_line, result_json
 from hybridsync.status import SyncResult
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ BODY_DEADLINE_SECONDS = 10.0
 """A body of at most 64 KiB arrives within this, or the request is given up."""
 
 _KEYS = ("resources", "wait")
-_NO_STORE = {"Cache-Control": "no-store"}
 
 
 class Refusal(Exception):
@@ -177,7 +176,7 @@ async def trigger(request: web.Request, manager: HybridSyncManager, control_toke
     try:
         return await _trigger(request, manager, control_token)
     except Refusal as refusal:
-        return web.json_response(refusal.body, status=refusal.status, headers=_NO_STORE | refusal.headers)
+        return web.json_response(refusal.body, status=refusal.status, headers=NO_STORE | refusal.headers)
 
 
 async def _trigger(request: web.Request, manager: HybridSyncManager, control_token: str | None) -> web.Response:
@@ -192,12 +191,13 @@ async def _trigger(request: web.Request, manager: HybridSyncManager, control_tok
         raise _stopping() from None
     if not asked.wait:
         answer = {"accepted": started.accepted, "alreadyRunning": started.already_running}
-        return web.json_response(answer, status=202, headers=_NO_STORE)
+        return web.json_response(answer, status=202, headers=NO_STORE)
     # Waiting for the futures, not awaiting them: a caller that hangs up cancels this wait alone.
-    await asyncio.wait(started.results.values())
+    if started.results:
+        await asyncio.wait(started.results.values())
     results = {name: _outcome(future) for name, future in started.results.items()}
     failed = any("error" in result for result in results.values())
-    return web.json_response({"results": results}, status=500 if failed else 200, headers=_NO_STORE)
+    return web.json_response({"results": results}, status=500 if failed else 200, headers=NO_STORE)
 
 
 def _check_running(manager: HybridSyncManager) -> None:

@@ -1,7 +1,7 @@
 """The words of the engine as plain data: records, changes, positions. No I/O, no library.
 
-A *record* is one item of a source. A *change* is what a sink is asked to make true. Both carry a
-*version*: an opaque string-or-integer token that is equal exactly when nothing needs to be written.
+A *record* is one item of a source. A *change* is what a sink is asked to make true. A *version* is an
+opaque number that is equal exactly when nothing needs to be written.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 Version: TypeAlias = int
 """Equal for two records of one key exactly when they are the same state of it.
 
-For a znode it is `czxid << 64 | mzxid`: it tells a deleted and re-created znode from the old one.
-Only equality means anything to the engine.
+Never negative, and only equality means anything to the engine. `znode.version_of` makes that of a znode.
 """
 
 

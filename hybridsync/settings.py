@@ -65,7 +65,7 @@ class Settings(BaseSettings):
     data_stale_threshold_seconds: float = number(
         86400.0, 0, DECADE_SECONDS, "A last full sync older than this is stale"
     )
-    informer_max_reconnects: int = number(5, 1, 1000, "Consecutive abnormal failures before a full sync")
+    informer_max_reconnects: int = number(5, 0, 1000, "Consecutive abnormal failures before a full sync")
     sync_timeout_seconds: float = number(
         600.0, 0, WEEK_SECONDS, "One full sync that makes no progress for this long fails", above=True
     )

@@ -29,8 +29,18 @@ class Stat(NamedTuple):
 
 
 def version_of(stat: Stat) -> int:
-    """The token that is equal exactly for the same state of the same znode: `czxid << 64 | mzxid`.
+    """The token that is equal exactly for the same state of the same znode; see `version_from`."""
+    return version_from(stat.czxid, stat.mzxid, stat.mtime)
 
-    Both ids are unsigned here, so the token is never negative (a negative one would mean `ANY`).
+
+def version_from(czxid: int, mzxid: int, mtime: int) -> int:
+    """The version of a state with these ids that was made at `mtime` (milliseconds).
+
+    The ids are enough on one ensemble. One that was wiped and filled again by the same script counts
+    through the same ids with other values; the time of the change tells those apart.
+    Layout: `mtime << 128 | czxid << 64 | mzxid`, each taken as unsigned, so that it is never negative.
     """
-    return (stat.czxid & 0xFFFFFFFFFFFFFFFF) << 64 | (stat.mzxid & 0xFFFFFFFFFFFFFFFF)
+    return (mtime & _MASK) << 128 | (czxid & _MASK) << 64 | (mzxid & _MASK)
+
+
+_MASK = 0xFFFFFFFFFFFFFFFF

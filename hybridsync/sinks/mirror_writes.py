@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeAlias
 
+from bson.datetime_ms import DatetimeMS
 from bson.int64 import Int64
 from bson.raw_bson import RawBSONDocument
 from pymongo import DeleteMany, DeleteOne, InsertOne, ReplaceOne
@@ -28,11 +29,12 @@ from pymongo import DeleteMany, DeleteOne, InsertOne, ReplaceOne
 from hybridsync.model import ANY, Applied, Put, Remove, Version
 from hybridsync.mongodb_errors import DUPLICATE_KEY, one_line
 from hybridsync.sinks.znode_document import MAX_DOCUMENT_BYTES, PlainEncoding, encode, encode_plain
+from hybridsync.znode import version_from
 
 MALFORMED: Version = -2
 """The version of a document under one of our keys that is not of the mirror's shape: equal to no record's."""
 
-MISPLACED: Version = 1 << 128
+MISPLACED: Version = 1 << 192
 """Added to the version of a document that is right but for its parent: the mirror had another root."""
 
 _MASK = 0xFFFFFFFFFFFFFFFF
@@ -44,6 +46,8 @@ _NOT_OURS: list[dict[str, Any]] = [
     {"version": {"$type": "array"}},
     {"stat.czxid": {"$not": {"$type": "long"}}},
     {"stat.czxid": {"$type": "array"}},
+    {"stat.mtime": {"$not": {"$type": "date"}}},
+    {"stat.mtime": {"$type": "array"}},
     {"stat": {"$type": "array"}},
 ]
 
@@ -184,11 +188,15 @@ def mzxid(version: Version) -> Int64:
     return _signed(version & _MASK)
 
 
-def version_of(czxid: object, mzxid: object) -> Version:
-    """The version of a document with these two fields; `MALFORMED` unless both are 64-bit integers."""
-    if type(czxid) is not Int64 or type(mzxid) is not Int64:
+def version_in(document: Mapping[str, Any]) -> Version:
+    """The version of the state that a document shows; `MALFORMED` unless its fields are of the mirror's types."""
+    stat = document.get("stat")
+    if type(stat) is not dict:
         return MALFORMED
-    return (czxid & _MASK) << 64 | (mzxid & _MASK)
+    czxid, mzxid, mtime = stat.get("czxid"), document.get("version"), stat.get("mtime")
+    if type(czxid) is not Int64 or type(mzxid) is not Int64 or type(mtime) is not DatetimeMS:
+        return MALFORMED
+    return version_from(czxid, mzxid, int(mtime))
 
 
 def _signed(number: int) -> Int64:

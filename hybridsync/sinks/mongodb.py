@@ -37,7 +37,7 @@ from hybridsync.sinks.mirror_writes import (
     prepare_puts,
     remove_operations,
     settle_puts,
-    version_of,
+    version_in,
 )
 from hybridsync.sinks.write_lanes import WriteLanes
 from hybridsync.sinks.znode_document import encode, encode_plain, same_content
@@ -47,11 +47,14 @@ BATCH_BYTES = 8 * 2**20
 INDEX_PIECE = 10_000
 INDEX_BUILD_SECONDS = 300.0
 
+SHOWN_VERSION = {"version": 1, "stat.czxid": 1, "stat.mtime": 1}
+"""What of a document tells its version."""
+
 INLINE_BYTES = 64 * 2**10
 """Values up to this size in all are encoded on the event loop's thread: a few milliseconds."""
 
 _LENIENT: CodecOptions[dict[str, Any]] = CodecOptions(
-    unicode_decode_error_handler="replace", datetime_conversion=DatetimeConversion.DATETIME_AUTO
+    unicode_decode_error_handler="replace", datetime_conversion=DatetimeConversion.DATETIME_MS
 )
 
 
@@ -101,9 +104,7 @@ class MongoMirror:
     async def index(self) -> AsyncGenerator[Index, None]:
         """Streams path → version, see the module for which documents. Raises `SinkUnavailable` or `SinkError`."""
         misplaced = await self._misplaced()
-        cursor = self._collection.find_raw_batches(
-            {"_id": below("/")}, {"version": 1, "stat.czxid": 1}, batch_size=INDEX_PIECE
-        )
+        cursor = self._collection.find_raw_batches({"_id": below("/")}, SHOWN_VERSION, batch_size=INDEX_PIECE)
         try:
             while (piece := await self._mongodb.run(lambda: _next(cursor))) is not None:
                 yield await asyncio.to_thread(_index_piece, piece, self._root, misplaced)
@@ -127,6 +128,16 @@ class MongoMirror:
         for first in range(0, len(writes), BATCH_WRITES):
             applied.deleted += await self._remove(writes[first : first + BATCH_WRITES])
         return applied
+
+    async def held(self, keys: Sequence[str]) -> Index:
+        """See `Sink.held`."""
+        index: Index = {}
+        for start in range(0, len(keys), BATCH_WRITES):
+            wanted = {"_id": {"$in": list(keys[start : start + BATCH_WRITES])}}
+            lenient = self._collection.with_options(codec_options=_LENIENT)
+            documents = await self._mongodb.retrying(partial(_find_all, lenient, wanted, SHOWN_VERSION))
+            index.update((document["_id"], version_in(document)) for document in documents)
+        return index
 
     async def differing(self, records: Sequence[Record]) -> list[str]:
         """Keys of those records whose document is missing or not what the codec would write.
@@ -202,6 +213,11 @@ class MongoMirror:
             return None if len(writes) > 1 else nothing_but_refused(str(error))
 
 
+async def _find_all(collection: Any, wanted: Mapping[str, Any], shown: Mapping[str, int]) -> list[dict[str, Any]]:
+    documents: list[dict[str, Any]] = await collection.find(wanted, shown).to_list(None)
+    return documents
+
+
 async def _next(cursor: Any) -> bytes | None:
     try:
         piece: bytes = await cursor.next()
@@ -225,8 +241,7 @@ def _index_piece(piece: bytes, root: str, misplaced: set[str]) -> Index:
     index: Index = {}
     inside = below(root)["$gte"]
     for document in bson.decode_all(piece, _LENIENT):
-        key, stat = document["_id"], document.get("stat")
-        version = version_of(stat.get("czxid") if type(stat) is dict else None, document.get("version"))
+        key, version = document["_id"], version_in(document)
         if version == MALFORMED and key != root and not key.startswith(inside):
             continue
         index[key] = version | MISPLACED if key in misplaced and version != MALFORMED else version

@@ -50,7 +50,7 @@ def test_everything_wrong_is_said_at_once() -> None:
         ("READY_MAX_AGE_SECONDS", ["0", "1", "30"], ["-1", "0.5"]),
         ("SWEEP_LIMIT_PERCENT", ["0", "12.5", "100"], ["-1", "100.1"]),
         ("ZOOKEEPER_SESSION_TIMEOUT_SECONDS", ["0.1", "3600"], ["0", "3601"]),
-        ("INFORMER_MAX_RECONNECTS", ["1", "1000"], ["0", "1.5", "1001"]),
+        ("INFORMER_MAX_RECONNECTS", ["0", "1000"], ["-1", "1.5", "1001"]),
         ("HTTP_PORT", ["0", "65535"], ["-1", "65536", "1.5", "9" * 5000]),
     ],
 )

@@ -1,0 +1,103 @@
+"""`Place`: a ZooKeeper tree and a MongoDB database of a test's own, and what a test asks of them."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pymongo
+from bson.codec_options import CodecOptions
+from kazoo.client import KazooClient
+from pymongo.collection import Collection
+from pymongo.database import Database
+
+from tests.servers import SUPER_PASSWORD, connected, delete_tree, with_database
+from tests.service import settings_for
+
+Document = dict[str, Any]
+
+_IN_FLIGHT = 500
+
+
+@dataclass(frozen=True)
+class Place:
+    """`root` does not exist until a test makes it; `zk` and `database` owe nothing to hybridsync."""
+
+    zookeeper: str
+    mongodb: str
+    root: str
+    zk: KazooClient
+    database: Database[Document]
+
+    def settings(self, **more: str) -> dict[str, str]:
+        """One resource, `services`, that mirrors `root`."""
+        return settings_for(self.zookeeper, self.mongodb, self.root, **more)
+
+    def excluding(self, *globs: str) -> str:
+        """The value of RESOURCES with these globs, each below `root`."""
+        source = {"type": "zookeeper", "path": self.root, "exclude": [self.root + glob for glob in globs]}
+        return json.dumps({"services": {"source": source}})
+
+    @property
+    def mirror(self) -> Collection[Document]:
+        """The collection `services`."""
+        return self.database["services"]
+
+    def held(self, path: str = "") -> Document | None:
+        """The document of `root + path`."""
+        return self.mirror.find_one({"_id": self.root + path})
+
+    def document(self, path: str = "") -> Document:
+        """The same; it must be there."""
+        found = self.held(path)
+        assert found is not None, f"{self.root}{path} is not in the mirror"
+        return found
+
+    def paths(self) -> set[str]:
+        """Every `_id` of the mirror without `root`; that of the root itself is empty."""
+        return {str(document["_id"]).removeprefix(self.root) for document in self.mirror.find({}, {"_id": 1})}
+
+    def state(self) -> Document:
+        """The document in `sync_states`."""
+        found = self.database["sync_states"].find_one({"_id": "services"})
+        assert found is not None, "there is no document services in sync_states"
+        return found
+
+    def create(self, path: str = "", value: bytes = b"", **options: Any) -> None:
+        """Creates `root + path`."""
+        self.zk.create(self.root + path, value, **options)
+
+    def set(self, path: str, value: bytes) -> None:
+        """Writes `root + path`."""
+        self.zk.set(self.root + path, value)
+
+    def grow(self, values: Mapping[str, bytes]) -> None:
+        """Creates many znodes, each path below `root`, parents before children."""
+        pending = []
+        for path, value in values.items():
+            pending.append(self.zk.create_async(self.root + path, value))
+            if len(pending) >= _IN_FLIGHT:
+                pending.pop(0).get(timeout=60)
+        for one in pending:
+            one.get(timeout=60)
+
+
+@contextmanager
+def a_place(zookeeper: str, mongodb_uri: str) -> Iterator[Place]:
+    """A place on these servers, removed afterwards."""
+    name = uuid.uuid4().hex[:8]
+    root, database = f"/p-{name}", f"p_{name}"
+    as_super = [("digest", f"super:{SUPER_PASSWORD}")]
+    client: pymongo.MongoClient[Document] = pymongo.MongoClient(mongodb_uri, tz_aware=True)
+    with client, connected(zookeeper) as zk, connected(zookeeper, auth_data=as_super) as cleaner:
+        options: CodecOptions[Document] = CodecOptions(tz_aware=True)
+        handle: Database[Document] = client.get_database(database, codec_options=options)
+        try:
+            yield Place(zookeeper, with_database(mongodb_uri, database), root, zk, handle)
+        finally:
+            delete_tree(cleaner, root)
+            client.drop_database(database)
