@@ -17,7 +17,7 @@ class StateKeeper:
         self.state = SyncState(resource_type=resource)
         self._store = store
         self._order = asyncio.Lock()
-        self._unsaved = False
+        self._unsaved: dict[str, object] = {}
         self._saver: asyncio.Task[None] | None = None
 
     async def load(self) -> SyncState | None:
@@ -30,15 +30,19 @@ class StateKeeper:
     async def save(self, **changes: object) -> None:
         """Changes the state in the store, then in memory. Raises `SinkError`; then nothing changed."""
         async with self._order:
-            state = replace(self.state, **changes)  # type: ignore[arg-type]  # the fields of SyncState, by name
-            await self._store.save(state)
-            self.state = state
-            self._unsaved = False
+            state = _changed(self.state, changes)
+            saving, self._unsaved = self._unsaved, {}
+            try:
+                await self._store.save(state)
+            except BaseException:
+                self._unsaved = saving | self._unsaved
+                raise
+            self.state = _changed(state, self._unsaved)  # what `save_soon` was told meanwhile is newer
 
     def save_soon(self, **changes: object) -> None:
         """Changes the state in memory now, and in the store when it can be reached."""
-        self.state = replace(self.state, **changes)  # type: ignore[arg-type]  # the fields of SyncState, by name
-        self._unsaved = True
+        self.state = _changed(self.state, changes)
+        self._unsaved |= changes
         if self._saver is None or self._saver.done():
             self._saver = asyncio.create_task(self._save_until_done())
 
@@ -56,3 +60,7 @@ class StateKeeper:
             await asyncio.wait({self._saver}, timeout=seconds)
             self._saver.cancel()
             await asyncio.wait({self._saver})
+
+
+def _changed(state: SyncState, changes: dict[str, object]) -> SyncState:
+    return replace(state, **changes)  # type: ignore[arg-type]  # the fields of SyncState, by name

@@ -78,6 +78,8 @@ class Service:
         self._reader: threading.Thread | None = None
         self.stderr_lines: list[str] = []
         self.url = ""
+        self.started_at = datetime.now(UTC)
+        """When the process was started last."""
 
     @property
     def pid(self) -> int:
@@ -95,6 +97,7 @@ class Service:
         assert not self.running, "the service runs already"
         lines: list[str] = []
         self.stderr_lines = lines
+        self.started_at = datetime.now(UTC)
         self._process = subprocess.Popen(
             self._command,
             env=self._environ,

@@ -11,20 +11,15 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
 import structlog
-from kazoo.exceptions import (
-    ConnectionClosedError,
-    ConnectionLoss,
-    NoAuthError,
-    SessionExpiredError,
-    UnimplementedError,
-)
+from kazoo.exceptions import ConnectionClosedError, ConnectionLoss
 from kazoo.protocol.serialization import Exists, Sync
 
-from hybridsync.errors import ListingFailed, PositionExpired, SourceDisconnected, SourceError, SourceUnsupported
+from hybridsync.errors import ListingFailed, PositionExpired, SourceDisconnected, SourceError
 from hybridsync.zookeeper import wire
+from hybridsync.zookeeper.calls import Answer, Call, retrieved, translated
 from hybridsync.zookeeper.connection import Link
 from hybridsync.zookeeper.mailbox import Mailbox
 from hybridsync.zookeeper.settings import SessionSettings, credentials_of, servers_of, tls_context_of
@@ -39,16 +34,8 @@ STEADY_SECONDS = 10.0
 MAX_NEXT_SESSION_SECONDS = 5.0
 
 EventHandler = Callable[[int, str], None]
-_T = TypeVar("_T")
 
 _log = structlog.get_logger("hybridsync")
-
-
-class Answer(NamedTuple):
-    """What the server answered, and the last transaction it had applied when it did."""
-
-    value: Any
-    zxid: int
 
 
 class Armed:
@@ -58,35 +45,6 @@ class Armed:
         self.epoch = epoch
         self.on_event = on_event
         self.lost = lost
-
-
-class _Call:
-    """One request under way, and the sink that kazoo puts its answer into."""
-
-    __slots__ = ("_answered", "completed", "epoch", "future", "link", "name", "timer")
-
-    def __init__(self, name: str, link: Link, epoch: int, answered: Callable[..., None]) -> None:
-        self.name = name
-        self.link = link
-        self.epoch = epoch
-        self.future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self.future.add_done_callback(_retrieved)
-        self.timer: asyncio.TimerHandle | None = None
-        self.completed = False
-        self._answered = answered
-
-    def set(self, value: Any) -> None:
-        """Called by kazoo on its thread, right after it noted the zxid of this answer."""
-        self.link.post(self._answered, self, Answer(value, self.link.last_zxid), None)
-
-    def set_exception(self, error: Exception) -> None:
-        """Called by kazoo, on its thread or within `Link.call`; perhaps twice."""
-        self.link.post(self._answered, self, None, error)
-
-    def fail(self, error: SourceError) -> None:
-        """Tells the waiter; kazoo may still be busy with the request."""
-        if not self.future.done():
-            self.future.set_exception(error)
 
 
 class Session:
@@ -112,7 +70,7 @@ class Session:
         self._over: str | None = None
         self._last_failure: str | None = None
         self._supported: Link | None = None
-        self._outstanding: set[_Call] = set()
+        self._outstanding: set[Call] = set()
         self._armed: set[Armed] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._changed = asyncio.Event()
@@ -243,11 +201,11 @@ class Session:
         self._connected = False
         outstanding, self._outstanding = self._outstanding, set()
         for call in outstanding:
-            call.fail(reason)
+            call.fail(type(reason)(str(reason)))  # one each: a raised exception keeps its traceback
         armed, self._armed = self._armed, set()
         for watch in armed:
             if not watch.lost.done():
-                watch.lost.set_exception(reason)
+                watch.lost.set_exception(type(reason)(str(reason)))
 
     def _announce(self) -> None:
         """Wakes everybody who waits for the state of the connection to change."""
@@ -323,7 +281,7 @@ class Session:
         except SourceError:
             link.slots.release()
             raise
-        call = _Call(type(request).__name__, link, epoch, self._on_answered)
+        call = Call(type(request).__name__, link, epoch, self._on_answered)
         wait = self.deadline_seconds if seconds is None else seconds
         call.timer = asyncio.get_running_loop().call_later(wait, self._missed, call, wait)
         self._outstanding.add(call)
@@ -339,12 +297,12 @@ class Session:
             raise SourceDisconnected(f"the connection to {self.where} was lost meanwhile")
         return self._link
 
-    def _missed(self, call: _Call, seconds: float) -> None:
+    def _missed(self, call: Call, seconds: float) -> None:
         """The deadline of a call has passed: a connection that does not answer is no good."""
         call.fail(SourceDisconnected(f"{self.where} did not answer {call.name} within {seconds:g} s"))
         self.drop_connection(call.epoch)
 
-    def _on_answered(self, call: _Call, answer: Answer | None, error: Exception | None) -> None:
+    def _on_answered(self, call: Call, answer: Answer | None, error: Exception | None) -> None:
         """kazoo is done with a call: its slot is free, whether or not anybody still waits."""
         if call.completed:
             return
@@ -354,27 +312,13 @@ class Session:
         if call.timer is not None:
             call.timer.cancel()
         if answer is None:
-            call.fail(self._translated(call, error))
+            call.fail(translated(self.where, call.name, error))
             if isinstance(error, ConnectionClosedError):  # kazoo could not take the call
                 self.drop_connection(call.epoch)
             elif isinstance(error, ConnectionLoss) and call.epoch == self._epoch:
                 self.on_suspended(call.link)  # kazoo tells the calls first, then the state
         elif not call.future.done():
             call.future.set_result(answer)
-
-    def _translated(self, call: _Call, error: Exception | None) -> SourceError:
-        """kazoo's error in the words of `errors.py`."""
-        if isinstance(error, (ConnectionLoss, ConnectionClosedError)):
-            return SourceDisconnected(f"the connection to {self.where} was lost")
-        if isinstance(error, SessionExpiredError):
-            return PositionExpired(f"the session with {self.where} is over")
-        if isinstance(error, UnimplementedError):
-            return SourceUnsupported(
-                f"{self.where} is older than 3.6: it does not know {call.name}; allowed is 3.6 or newer"
-            )
-        if isinstance(error, NoAuthError):
-            return ListingFailed(f"{self.where} does not permit {call.name}")
-        return ListingFailed(f"{self.where} answered {call.name} with {type(error).__name__}: {error}")
 
     # what is asked
 
@@ -405,7 +349,7 @@ class Session:
         the connection is gone. It also gets events of watches set before on the same connection.
         """
         lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        lost.add_done_callback(_retrieved)
+        lost.add_done_callback(retrieved)
         armed = Armed(epoch, on_event, lost)
         self._link_of(epoch)
         self._armed.add(armed)  # before asking: events may follow the answer at once
@@ -420,9 +364,3 @@ class Session:
         """Forgets the watch. The server's half stays until the connection ends; nobody hears it."""
         self._armed.discard(armed)
         armed.lost.cancel()
-
-
-def _retrieved(future: asyncio.Future[_T]) -> None:
-    """Keeps asyncio from complaining about failures that nobody was left to hear."""
-    if not future.cancelled():
-        future.exception()

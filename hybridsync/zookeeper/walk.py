@@ -14,7 +14,8 @@ from typing import NamedTuple, Protocol
 from hybridsync.errors import ListingFailed
 from hybridsync.znode import Stat
 from hybridsync.zookeeper.batching import Batcher, Expansion, Frame, Request, Run, Sizes
-from hybridsync.zookeeper.session import Answer, Session
+from hybridsync.zookeeper.calls import Answer
+from hybridsync.zookeeper.session import Session
 from hybridsync.zookeeper.wire import NO_AUTH, NO_NODE, Data, ErrorCode, MultiRead, OpResult
 
 REQUESTS_IN_FLIGHT = 4

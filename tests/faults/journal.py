@@ -1,0 +1,175 @@
+"""A writer that knows what it wrote: every change with the moment ZooKeeper acknowledged it.
+
+`Journal` is the only writer of its paths, on a connection of its own that no test disturbs, so the
+history of each path is known exactly. `violations` says where a mirror, read *after* an answer with
+`confirmedAt` came in, lacks a change that was acknowledged before `confirmedAt`.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self
+
+from kazoo.client import KazooClient
+
+_UNKNOWN = -1
+"""The mzxid of a state whose writing was begun and not yet acknowledged."""
+
+
+@dataclass(slots=True)
+class _State:
+    """One state of a path, from a write on: `mzxid` of the znode, `None` when it was deleted."""
+
+    mzxid: int | None
+    acknowledged: datetime | None
+
+
+class Journal:
+    """Creates, sets and deletes below `root`, one call at a time. Any thread may look, one writes."""
+
+    def __init__(self, client: KazooClient, root: str) -> None:
+        self.root = root
+        self.client = client
+        self._histories: dict[str, list[_State]] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def writes(self) -> int:
+        """How many changes were acknowledged."""
+        with self._lock:
+            return sum(len(history) for history in self._histories.values())
+
+    @property
+    def paths(self) -> list[str]:
+        """Every path that was ever written."""
+        with self._lock:
+            return list(self._histories)
+
+    def exists(self, path: str) -> bool:
+        """Whether the last write left something there."""
+        with self._lock:
+            history = self._histories.get(path)
+            return history is not None and history[-1].mzxid is not None
+
+    def create(self, path: str, value: bytes) -> None:
+        """Creates a znode; its parents exist."""
+        state = self._begun(path, _UNKNOWN)
+        stat = self.client.create(path, value, include_data=True)[1]
+        self._acknowledged(state, stat.mzxid)
+
+    def set(self, path: str, value: bytes) -> None:
+        """Sets the value of a znode."""
+        state = self._begun(path, _UNKNOWN)
+        self._acknowledged(state, self.client.set(path, value).mzxid)
+
+    def delete(self, path: str) -> None:
+        """Deletes a znode without children."""
+        state = self._begun(path, None)
+        self.client.delete(path)
+        self._acknowledged(state, None)
+
+    def forget(self) -> None:
+        """Forgets every history: the server was wiped, and its ids begin anew."""
+        with self._lock:
+            self._histories.clear()
+
+    def _begun(self, path: str, mzxid: int | None) -> _State:
+        state = _State(mzxid, None)
+        with self._lock:
+            self._histories.setdefault(path, []).append(state)
+        return state
+
+    def _acknowledged(self, state: _State, mzxid: int | None) -> None:
+        now = datetime.now(UTC)
+        with self._lock:
+            state.mzxid = mzxid
+            state.acknowledged = now
+
+    def violations(self, confirmed_at: datetime, mirror: Mapping[str, int]) -> list[str]:
+        """What `mirror` (path → version), read after the answer that promised `confirmed_at`, lacks.
+
+        A path may be in any state from the last one acknowledged before `confirmed_at` on; one whose
+        writing is under way has any id that is higher than all before.
+        """
+        with self._lock:
+            return [
+                f"{path}: the mirror holds {mirror.get(path)}, allowed since {confirmed_at} is {allowed}"
+                for path, history in self._histories.items()
+                if not _fits(allowed := _from(history, confirmed_at), history, mirror.get(path))
+            ]
+
+
+def _from(history: list[_State], confirmed_at: datetime) -> list[int | None]:
+    """The states that are allowed; all that ever were when none was acknowledged before."""
+    last = -1
+    for number, state in enumerate(history):
+        if state.acknowledged is not None and state.acknowledged < confirmed_at:
+            last = number
+    allowed = [state.mzxid for state in history[max(last, 0) :]]
+    return [None, *allowed] if last < 0 else allowed
+
+
+def _fits(allowed: list[int | None], history: list[_State], held: int | None) -> bool:
+    if held in allowed:
+        return True
+    if held is None or _UNKNOWN not in allowed:
+        return False
+    return held > max((state.mzxid for state in history if state.mzxid is not None), default=0)
+
+
+class Churn:
+    """Changes, deletes and re-creates children of the journal's root on a thread, for the length of a block.
+
+    `names`: how many different children; `pause_seconds`: between two writes. An error of the writer is
+    raised at the end of the block.
+    """
+
+    def __init__(self, journal: Journal, *, names: int = 40, seed: int = 1, pause_seconds: float = 0.005) -> None:
+        self._journal = journal
+        self._names = [f"{journal.root}/churn-{number}" for number in range(names)]
+        self._random = random.Random(seed)
+        self._pause_seconds = pause_seconds
+        self._stop = threading.Event()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="churn", daemon=True)
+
+    def write_one(self) -> None:
+        """One random change. Only while the thread does not run."""
+        path = self._random.choice(self._names)
+        value = b'{"n": %d}' % self._random.randrange(1_000_000)
+        if not self._journal.exists(path):
+            self._journal.create(path, value)
+        elif self._random.random() < 0.3:
+            self._journal.delete(path)
+        else:
+            self._journal.set(path, value)
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.wait(self._pause_seconds):
+                self.write_one()
+        except BaseException as error:
+            self._error = error
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join(60)
+        if error is None and self._error is not None:
+            raise self._error
+
+
+def versions_of(collection: Any, paths: list[str]) -> dict[str, int]:
+    """What a mirror holds of these paths: path → version."""
+    found = collection.find({"_id": {"$in": paths}}, {"version": 1})
+    return {document["_id"]: int(document["version"]) for document in found}
