@@ -7,7 +7,7 @@
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: demo test clean
+.PHONY: demo test wheel constraints clean
 
 VENV ?= .venv
 PYTHON ?=
@@ -28,6 +28,17 @@ test: $(VENV)/.system $(VENV)/.dev
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/python -m pytest $(TEST_ARGS)
+
+# The package in dist/, to install anywhere: it needs no checkout.
+wheel: $(VENV)/.dev
+	@$(VENV)/bin/python -m build --wheel --no-isolation --outdir dist . >/dev/null && ls dist/*.whl
+
+# Pins again what a fresh environment resolves to: names and versions only, never where they came from.
+constraints:
+	@rm -rf build/constraints && python3 -m venv build/constraints
+	@env -u PIP_CONSTRAINT -u PIP_BUILD_CONSTRAINT build/constraints/bin/python -m pip --quiet --quiet install --editable '.[dev,embedded]'
+	@{ sed -n '/^#/p' constraints.txt; build/constraints/bin/python -m pip freeze --exclude-editable; } > build/constraints.new
+	@mv build/constraints.new constraints.txt && rm -rf build/constraints
 
 clean:
 	rm -rf $(VENV) .hybridsync build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -68,6 +68,7 @@ class Informer:
         self._write_retry = Backoff(*options.reconnect_backoff)
         self._wake = asyncio.Event()
         self._was_watching = False
+        self._expired = False
         self._last_proof = 0.0
 
     def wake(self) -> None:
@@ -137,6 +138,7 @@ class Informer:
             prover = asyncio.create_task(self._prove(watch))
             prover.add_done_callback(lambda _: self._wake.set())
             self._was_watching = True
+            self._expired = False
             self.error = None
             self.ladder.watching(time.monotonic())
             self.set_state(InformerState.WATCHING)
@@ -241,8 +243,11 @@ class Informer:
         self.error = describe(error)
         if self.stopping.is_set():
             return
+        if isinstance(error, PositionExpired) and self._expired:
+            return  # the end of one session was told by the watch, and again by the connection
         self._counters.gaps += 1
         if isinstance(error, PositionExpired):
+            self._expired = True
             self._counters.expiries += 1
             delay, owed = 0.0, Trigger.EXPIRED
         else:

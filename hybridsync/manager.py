@@ -224,13 +224,13 @@ class HybridSyncManager:
 
 
 async def _bounded(seconds: float, *things: Awaitable[None]) -> None:
-    """Waits for all, not longer than `seconds`; what is left is cancelled, errors are logged."""
-    tasks = [asyncio.ensure_future(thing) for thing in things]
+    """Waits for all, not longer than `seconds`; errors are logged."""
+    tasks = {asyncio.ensure_future(thing) for thing in things}
     if not tasks:
         return
-    await asyncio.wait(tasks, timeout=seconds)
-    for task in tasks:
-        task.cancel()
-    for outcome in await asyncio.gather(*tasks, return_exceptions=True):
-        if isinstance(outcome, Exception):
-            log.warning("could not close in good order", error=str(outcome))
+    done, late = await asyncio.wait(tasks, timeout=seconds)
+    for task in late:
+        task.cancel()  # and not waited for: what ignores that must not hold the others up
+    for task in done:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("could not close in good order", error=str(error))

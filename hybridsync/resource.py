@@ -148,6 +148,7 @@ class Resource:
 
     async def run(self) -> None:
         """Decides and follows until `stop`. Raises only what nobody foresaw; then call it again."""
+        self._informer.set_state(InformerState.CONNECTING)
         await self._decide()
         await self._informer.run()
 

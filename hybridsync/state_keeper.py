@@ -17,7 +17,8 @@ class StateKeeper:
         self.state = SyncState(resource_type=resource)
         self._store = store
         self._order = asyncio.Lock()
-        self._unsaved: dict[str, object] = {}
+        self._unsaved = False
+        self._meanwhile: dict[str, object] = {}  # what `save_soon` was told since the last save began
         self._saver: asyncio.Task[None] | None = None
 
     async def load(self) -> SyncState | None:
@@ -31,18 +32,16 @@ class StateKeeper:
         """Changes the state in the store, then in memory. Raises `SinkError`; then nothing changed."""
         async with self._order:
             state = _changed(self.state, changes)
-            saving, self._unsaved = self._unsaved, {}
-            try:
-                await self._store.save(state)
-            except BaseException:
-                self._unsaved = saving | self._unsaved
-                raise
-            self.state = _changed(state, self._unsaved)  # what `save_soon` was told meanwhile is newer
+            self._meanwhile = {}
+            await self._store.save(state)
+            self.state = _changed(state, self._meanwhile)
+            self._unsaved = bool(self._meanwhile)
 
     def save_soon(self, **changes: object) -> None:
         """Changes the state in memory now, and in the store when it can be reached."""
         self.state = _changed(self.state, changes)
-        self._unsaved |= changes
+        self._meanwhile |= changes
+        self._unsaved = True
         if self._saver is None or self._saver.done():
             self._saver = asyncio.create_task(self._save_until_done())
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from pathlib import Path
 
 import structlog
 import typer
@@ -73,7 +75,16 @@ def _print_status(service: Service) -> None:
     results().print(status_table(sync_json(manager.readiness().ready, manager.instance, manager.statuses())))
 
 
+def _program() -> str:
+    """How this program can be called again from here: in a fresh virtual environment it is not on the PATH."""
+    called = Path(sys.argv[0])
+    if called.name == "__main__.py":
+        return "python -m hybridsync"
+    return str(called.relative_to(Path.cwd())) if called.is_relative_to(Path.cwd()) else called.name
+
+
 def _what_to_try(url: str, servers: DemoServers) -> str:
+    program = _program()
     return f"""
 The service answers at {url}. In another terminal, in this directory, try:
 
@@ -81,8 +92,8 @@ The service answers at {url}. In another terminal, in this directory, try:
   curl {url}/health/sync
   curl -X POST {url}/health/sync/trigger -d '{{"wait": true}}'
   curl {url}/metrics
-  hybridsync status --watch --url {url}
-  hybridsync demo --set /flags/feature-001 '{{"enabled": true}}'
+  {program} status --watch --url {url}
+  {program} demo --set /flags/feature-001 '{{"enabled": true}}'
 
 The last one changes a znode and shows it arrive in MongoDB. The servers, for tools of your own:
 

@@ -34,8 +34,8 @@ class Place:
     database: Database[Document]
 
     def settings(self, **more: str) -> dict[str, str]:
-        """One resource, `services`, that mirrors `root`."""
-        return settings_for(self.zookeeper, self.mongodb, self.root, **more)
+        """One resource, `services`, that mirrors `root`; proofs come faster than by default, to wait less."""
+        return settings_for(self.zookeeper, self.mongodb, self.root, **{"CONFIRM_INTERVAL_SECONDS": "0.1", **more})
 
     def excluding(self, *globs: str) -> str:
         """The value of RESOURCES with these globs, each below `root`."""

@@ -25,7 +25,7 @@ TREE = {"": b"", "/user": b"plain", "/user/10.0.0.1:6000": b'{"weight": 3}', "/u
 @pytest.fixture(scope="module")
 def service(shared_place: Place) -> Iterator[Service]:
     shared_place.grow(TREE)
-    with Service(shared_place.settings()) as started:
+    with Service(shared_place.settings(CONFIRM_INTERVAL_SECONDS="1")) as started:
         started.wait_in_sync()
         yield started
 

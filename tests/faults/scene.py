@@ -47,6 +47,7 @@ class Scene:
         self.mongo_proxy = TcpProxy(LOOPBACK, mongodb_port)
         self._settings = FAST | more
         self.service = self.another_service()
+        self._journal: Journal | None = None
 
     def __enter__(self) -> Self:
         for proxy in (self.zk_proxy, self.mongo_proxy):
@@ -83,14 +84,22 @@ class Scene:
     # -- the two sides ----------------------------------------------------------------------------
 
     def connect(self) -> None:
-        """Opens a new session of the test's own; the journal begins anew, its paths are kept by nobody."""
+        """Opens a new session of the test's own."""
         self.disconnect()
         self.zk: KazooClient = self._zk_exit.enter_context(connected(self._zookeeper))
-        self.journal = Journal(self.zk, self.root)
+        if self._journal is None:
+            self._journal = Journal(self.zk, self.root)
+        self._journal.client = self.zk
 
     def disconnect(self) -> None:
         """Ends the session of the test."""
         self._zk_exit.close()
+
+    @property
+    def journal(self) -> Journal:
+        """What the test wrote, in whatever session."""
+        assert self._journal is not None, "the scene is not entered"
+        return self._journal
 
     @property
     def collection(self) -> Collection[dict[str, Any]]:
@@ -132,6 +141,10 @@ class Scene:
         for _ in range(count):
             churn.write_one()
 
+    def wait_logged(self, message: str, count: int = 1) -> None:
+        """Returns when the service has logged this message so often."""
+        wait_until(lambda: len(self.service.logged(message)) >= count, f"{message!r} is logged {count} times")
+
     # -- watching and waiting ---------------------------------------------------------------------
 
     def recorder(self, service: Service | None = None) -> Recorder:
@@ -166,6 +179,10 @@ class Scene:
         assert entry["gapSince"] is None, entry
         assert moment(entry["confirmedAt"]) > since, entry
         return True
+
+    def wait_readiness(self, status: int) -> None:
+        """Returns when `/health/ready` answers with this status."""
+        wait_until(lambda: self.service.get("/health/ready")[0] == status, f"/health/ready is {status}")
 
     def wait_entry(self, what: str, **wanted: Any) -> dict[str, Any]:
         """Returns the entry of `/health/sync` once it has these values; `informer` etc. by `a__b`."""
