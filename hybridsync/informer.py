@@ -113,6 +113,9 @@ class Informer:
                     await self._follow()
             except SourceError as error:
                 await self._lost(error)
+            except Exception:
+                self.set_state(InformerState.DISCONNECTED)  # what nobody foresaw ends the watch as well
+                raise
 
     async def _connect(self) -> None:
         """Returns when connected or when stopping."""
@@ -134,7 +137,7 @@ class Informer:
     async def _follow(self) -> None:
         """Watches until the connection is lost or the service stops."""
         async with self._source.watch(self._dirty) as watch:
-            watch.lost.add_done_callback(lambda _: self._wake.set())
+            watch.lost.add_done_callback(lambda _: self._on_lost())
             prover = asyncio.create_task(self._prove(watch))
             prover.add_done_callback(lambda _: self._wake.set())
             self._was_watching = True
@@ -148,6 +151,13 @@ class Informer:
                 self.freshness.open_gap(utc_now())
                 prover.cancel()
                 await asyncio.wait({prover})
+
+    def _on_lost(self) -> None:
+        """Says at once what is lost, whatever the informer is busy with."""
+        if not self.stopping.is_set():
+            self.freshness.open_gap(utc_now())
+            self.set_state(InformerState.DISCONNECTED)
+        self._wake.set()
 
     async def _work(self, watch: Watch, prover: asyncio.Task[None]) -> None:
         while True:
@@ -220,7 +230,8 @@ class Informer:
         try:
             error = await self._runner.run(trigger, listed_from)
         finally:
-            self.set_state(before)
+            if self.state is InformerState.RESYNCING:  # and not lost meanwhile
+                self.set_state(before)
         if error is None:
             self.synced = True
             self.owed.succeeded()

@@ -20,6 +20,8 @@ _PACKAGE = Path(__file__).parent
 SHIPPED_DIRECTORIES = (_PACKAGE / "config", _PACKAGE.parent / "config")
 """In the wheel, and in a source checkout."""
 
+TOML_ALLOWED = "allowed: a TOML file with [resources.NAME] tables"
+
 
 class Control(Protocol):
     """A variable that says where settings are."""
@@ -74,9 +76,9 @@ def read_toml(path: str, variable: str, problems: list[str]) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except RecursionError:
-        problems.append(f"{path}: nested too deeply")
+        problems.append(f"{path}: nested too deeply; {TOML_ALLOWED}")
     except ValueError as error:
-        problems.append(f"{path}: not TOML: {' '.join(str(error).split())}")
+        problems.append(f"{path}: not TOML: {' '.join(str(error).split())}; {TOML_ALLOWED}")
     return {}
 
 
@@ -87,9 +89,9 @@ def _read(path: Path, named: str, problems: list[str]) -> str:
         line = error.object.count(b"\n", 0, error.start) + 1
         problems.append(f"{named}: line {line} is not UTF-8 text")
     except OSError as error:
-        problems.append(f"{named}: cannot be read: {error.strerror or 'input error'}")
+        problems.append(f"{named}: cannot be read: {error.strerror or 'input error'}; allowed: a readable file")
     except ValueError:
-        problems.append(f"{named}: cannot be read: not a file name")
+        problems.append(f"{named}: cannot be read: not a file name; allowed: a readable file")
     return ""
 
 

@@ -69,8 +69,9 @@ class SyncRunner:
 
     @property
     def progress(self) -> Progress | None:
-        """Of the running full sync."""
-        return self._sync.progress if self._sync is not None else None
+        """Of the running full sync, from the moment the state says `in_progress`."""
+        begun = self._sync is not None and self._keeper.state.status is SyncStatus.IN_PROGRESS
+        return self._sync.progress if self._sync is not None and begun else None
 
     def join(self) -> asyncio.Future[SyncResult]:
         """A future of the next result. It never gets an exception: failures are results with `error`."""

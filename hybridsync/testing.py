@@ -66,6 +66,11 @@ class MemorySource:
         self._watches: dict[MemoryWatch, DirtySet] = {}
         self._connection = asyncio.Event()
 
+    @property
+    def watched(self) -> bool:
+        """Whether a watch is armed and hears of every change."""
+        return bool(self._watches) and not self.silent
+
     # -- what happens to it ---------------------------------------------------------------------
 
     def put(self, key: str, value: bytes) -> None:

@@ -96,18 +96,17 @@ async def _first_look(source: Source, sink: Sink, report: VerifyReport) -> list[
 async def _second_look(source: Source, sink: Sink, keys: Sequence[str]) -> list[tuple[str, Change]]:
     """What still differs: the kind, and the change that makes it right."""
     held = await sink.held(keys)
-    present = {
-        change.key: change for change in await source.read([Dirty(key) for key in keys]) if isinstance(change, Put)
-    }
-    differing = set(await sink.differing([put.record for put in present.values()]))
+    changes = await source.read([Dirty(key) for key in keys])  # nothing about what may not be read by now
+    differing = set(await sink.differing([change.record for change in changes if isinstance(change, Put)]))
     found: list[tuple[str, Change]] = []
-    for key in keys:
-        if key in present:
-            if key in differing:
-                put = Put(present[key].record, replaces=held.get(key))
-                found.append(("different" if key in held else "missing", put))
-        elif key in held:
-            found.append(("extra", Remove(key, seen=held[key])))
+    for change in changes:
+        key = change.key
+        if isinstance(change, Remove):
+            if key in held:
+                found.append(("extra", Remove(key, seen=held[key])))
+        elif key in differing:
+            put = Put(change.record, replaces=held.get(key))
+            found.append(("different" if key in held else "missing", put))
     return found
 
 

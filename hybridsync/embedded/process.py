@@ -1,9 +1,10 @@
 """`Server`: one private server process with a directory and a port of its own.
 
 The process runs in a session of its own, so a Ctrl-C at the terminal reaches only the parent, which
-then stops it in good order. A guard (a shell that waits on a pipe) kills it when the parent is gone,
-however the parent ended. PR_SET_PDEATHSIG would do that too, but it fires when the *thread* that
-started the process ends, and servers are also started from pool threads.
+then stops it in good order. A guard kills it when the parent is gone, however the parent ended: the
+process begins as a shell that leaves the guard behind, waiting on a pipe whose other end only the
+parent holds, and then becomes the server. So there is no moment without it. PR_SET_PDEATHSIG would
+fire when the *thread* that started the process ends, and servers are also started from pool threads.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ STOP_SECONDS = 20.0
 _POLL_SECONDS = 0.05
 _LOG_LINES = 6
 _PORT_ATTEMPTS = 5
-_GUARD = 'read -r word || kill -s KILL -- "-$1"'
+_GUARDED = 'exec 3<&0; (read -r word <&3; kill -s KILL -- "-$$") >/dev/null 2>&1 & exec "$@" </dev/null 3<&-'
+"""Any end of the wait kills the whole session, the guard itself included."""
 
 
 class Server(ABC):
@@ -52,7 +54,6 @@ class Server(ABC):
         self._port_is_free_to_choose = port == 0
         self.port = port or free_port()
         self._process: subprocess.Popen[bytes] | None = None
-        self._guard: subprocess.Popen[bytes] | None = None
 
     @abstractmethod
     def _command(self) -> Sequence[str]:
@@ -158,8 +159,8 @@ class Server(ABC):
             with self.log.open("wb") as log:
                 # The server inherits the lock, so the directory is taken exactly as long as it lives.
                 self._process = subprocess.Popen(
-                    command,
-                    stdin=subprocess.DEVNULL,
+                    ["/bin/sh", "-c", _GUARDED, "guarded", *command],
+                    stdin=subprocess.PIPE,
                     stdout=log,
                     stderr=log,
                     cwd=self.directory,
@@ -170,13 +171,6 @@ class Server(ABC):
             raise ConfigurationError(f"{self.name} cannot be started: {error}") from error
         finally:
             os.close(lock)
-        self._guard = subprocess.Popen(
-            ["/bin/sh", "-c", _GUARD, "guard", str(self._process.pid)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
 
     def _lock(self) -> int:
         lock = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -211,8 +205,10 @@ class Server(ABC):
         self._process.send_signal(number)
 
     def _end(self, number: signal.Signals, timeout: float) -> None:
-        process, guard = self._process, self._guard
-        if process is not None and process.poll() is None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if process.poll() is None:
             process.send_signal(number)
             process.send_signal(signal.SIGCONT)  # a paused process takes no SIGTERM
             try:
@@ -220,15 +216,15 @@ class Server(ABC):
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait(STOP_SECONDS)
-        if guard is not None:
-            _dismiss(guard)
-        self._process = self._guard = None
+        if process.stdin is not None:
+            process.stdin.close()  # ends the guard, which holds the lock as well
+        deadline = time.monotonic() + STOP_SECONDS
+        while not self._is_free() and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS / 10)
 
-
-def _dismiss(guard: subprocess.Popen[bytes]) -> None:
-    """Tells the guard that there is nothing left to kill: a line ends it, an end of file makes it kill."""
-    try:
-        guard.communicate(b"over\n", timeout=STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        guard.kill()
-        guard.communicate()
+    def _is_free(self) -> bool:
+        try:
+            os.close(self._lock())
+        except ConfigurationError:
+            return False
+        return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -76,12 +76,9 @@ class ScriptedSource(MemorySource):
         await self.connect_gate.wait()
         await super().connect()
 
-    def watch(self, dirty: DirtySet) -> AbstractAsyncContextManager[MemoryWatch]:
-        return self._watching(super().watch(dirty))
-
     @asynccontextmanager
-    async def _watching(self, inner: AbstractAsyncContextManager[MemoryWatch]) -> AsyncIterator[MemoryWatch]:
-        async with inner as watch:
+    async def watch(self, dirty: DirtySet) -> AsyncIterator[MemoryWatch]:
+        async with super().watch(dirty) as watch:
             answer = watch.probe
 
             async def probe() -> None:
@@ -203,7 +200,9 @@ class Engine:
             raise AssertionError(f"{error}; {self.status}; syncs: {self.triggers}") from None
 
     async def in_sync(self) -> None:
-        """Waits until the resource says so, and holds it to its word."""
+        """Waits until the resource says so, and holds it to its word; it notices a loss within two turns."""
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
         await self.until(lambda: self.status.in_sync, "in sync")
         assert self.level
 

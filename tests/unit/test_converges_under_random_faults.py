@@ -6,11 +6,13 @@ At every moment on the way: no sweep after an incomplete listing, and no claim t
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Coroutine
+import logging
+from collections.abc import Coroutine, Iterator
 from datetime import datetime
 from typing import Any
 
+import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -18,12 +20,34 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from hybridsync.decision import Mode
 from hybridsync.options import ResourceOptions
 from hybridsync.resource import Resource
-from hybridsync.state import SyncStatus
+from hybridsync.state import SyncState, SyncStatus
 from hybridsync.status import InformerState, utc_now
-from hybridsync.testing import MemorySink, MemorySource, MemoryStore
+from hybridsync.supervisor import Supervised
+from hybridsync.testing import MemoryStore
+from tests.unit.engine import ScriptedSink, ScriptedSource, values
 
 KEYS = st.sampled_from(["a", "b", "c", "d", "d/x", "d/y", "e", "f"])
 VALUES = st.binary(max_size=3)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quiet() -> Iterator[None]:
+    """Every crash would draw its traceback."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    yield
+    structlog.configure(**before)
+
+
+class SlowStore(MemoryStore):
+    """Takes `turns` turns of the loop to save."""
+
+    turns = 0
+
+    async def save(self, state: SyncState) -> None:
+        for _ in range(self.turns):
+            await asyncio.sleep(0)
+        await super().save(state)
 
 
 class OneResource(RuleBasedStateMachine):
@@ -32,7 +56,7 @@ class OneResource(RuleBasedStateMachine):
     @initialize(mode=st.sampled_from(list(Mode)), auto=st.booleans(), limit=st.sampled_from([2, 200]))
     def start(self, mode: Mode, auto: bool, limit: int) -> None:
         self.loop = asyncio.new_event_loop()
-        self.source, self.sink, self.store = MemorySource(), MemorySink(), MemoryStore()
+        self.source, self.sink, self.store = ScriptedSource(), ScriptedSink(), SlowStore()
         self.sink.on_sweep = self.no_sweep_after_incomplete_listing
         self.bad_sweeps = 0
         self.auto = auto
@@ -49,12 +73,12 @@ class OneResource(RuleBasedStateMachine):
         self.boot()
 
     def boot(self) -> None:
-        self.synced_before = any(state.status is SyncStatus.COMPLETED for state in self.store.saved)
         self.run(self._boot())
 
     async def _boot(self) -> None:
         self.resource = Resource("r", self.source, self.sink, self.store, self.options)
-        self.task = asyncio.create_task(self.resource.run())
+        self.task = Supervised("r", self.resource.run, (0.0001, 0.0005))
+        self.task.start()
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return self.loop.run_until_complete(work)
@@ -90,6 +114,15 @@ class OneResource(RuleBasedStateMachine):
         self.source.silent = True
 
     @rule()
+    def connection_goes_half_open(self) -> None:
+        self.source.silent = True
+        self.source.deaf.set()
+
+    @rule()
+    def probes_are_answered_again(self) -> None:
+        self.source.deaf.clear()
+
+    @rule()
     def connection_cut(self) -> None:
         self.source.disconnect()
 
@@ -115,6 +148,18 @@ class OneResource(RuleBasedStateMachine):
     def sink_away_or_back(self, offline: bool) -> None:
         self.sink.offline = self.store.offline = offline
 
+    @rule(turns=st.integers(0, 20))
+    def store_is_slow(self, turns: int) -> None:
+        self.store.turns = turns
+
+    @rule()
+    def source_meets_a_bug(self) -> None:
+        self.source.bug = ZeroDivisionError()
+
+    @rule()
+    def sink_meets_a_bug(self) -> None:
+        self.sink.bug = ZeroDivisionError()
+
     @rule()
     def source_restored_from_backup(self) -> None:
         self.source.disconnect()
@@ -134,8 +179,7 @@ class OneResource(RuleBasedStateMachine):
         self.boot()
 
     async def _kill(self) -> None:
-        self.task.cancel()
-        await asyncio.wait({self.task})
+        await self.task.stop(0)
         self.source.disconnect()
         await self._drop_stray_tasks()
 
@@ -146,9 +190,7 @@ class OneResource(RuleBasedStateMachine):
 
     async def _stop(self) -> None:
         self.resource.stop()
-        await asyncio.wait({self.task}, timeout=5)
-        self.task.cancel()
-        await asyncio.wait({self.task})
+        await self.task.stop(5)
         await self.resource.close()
         await self._drop_stray_tasks()
 
@@ -168,15 +210,27 @@ class OneResource(RuleBasedStateMachine):
         status = self.resource.status()
         if status.confirmed_at is not None:
             self.mirror_holds_everything_before(status.confirmed_at)
+        stored = self.store.states.get("r")
+        if stored is not None and stored.confirmed_at is not None:
+            self.mirror_holds_everything_before(stored.confirmed_at)
         if status.state.status is SyncStatus.COMPLETED:
-            assert self.store.saved
+            assert any(state.status is SyncStatus.COMPLETED for state in self.store.saved)
         if status.in_sync:
             assert status.informer_state is InformerState.WATCHING
             assert status.gap_since is None
             assert status.pending == 0
             assert status.confirmed_at is not None
+            assert not self.source.watched or values(self.sink) == values(self.source)
+        if status.informer_state is InformerState.WATCHING:
+            assert not self.task.dead
+        if self.task.dead:
+            assert status.gap_since is not None or self.resource.decision is None
         if self.resource.ready and self.options.mode is Mode.ALWAYS:
             assert status.last_result is not None
+        result = status.last_result
+        if result is not None and not self.resource.syncing and result.error != "the service is stopping":
+            expected = SyncStatus.COMPLETED if result.error is None else SyncStatus.FAILED
+            assert status.state.status is expected
 
     def mirror_holds_everything_before(self, moment: datetime) -> None:
         """For each key: the mirror shows the last state before `moment`, or one that came later."""
@@ -196,19 +250,26 @@ class OneResource(RuleBasedStateMachine):
             return
         try:
             self.run(self._quiesce())
-            expected = {key: record.value for key, record in self.source.records.items()}
-            assert {key: record.value for key, record in self.sink.records.items()} == expected
+            assert values(self.sink) == values(self.source)
             self.run(self._stop())
+            self.what_is_stored_is_what_was_last_known()
         finally:
             self.run(self._kill())
             self.loop.close()
 
+    def what_is_stored_is_what_was_last_known(self) -> None:
+        status, stored = self.resource.status(), self.store.states["r"]
+        assert stored.status is SyncStatus.COMPLETED
+        assert stored.confirmed_at == status.confirmed_at
+        assert stored.resource_version == status.state.resource_version
+
     async def _quiesce(self) -> None:
         """All faults end; a person triggers once (mode `never`, or no automatic recovery); all is well."""
         self.source.offline = self.sink.offline = self.store.offline = False
-        self.source.failing_reads = self.sink.failing_writes = 0
-        if self.source.silent:
-            self.source.disconnect()
+        self.source.failing_reads = self.sink.failing_writes = self.store.turns = 0
+        self.source.bug = self.sink.bug = None
+        self.source.deaf.clear()
+        self.source.disconnect()
         calm_since = utc_now()
         async with asyncio.timeout(30):
             while True:
@@ -219,10 +280,7 @@ class OneResource(RuleBasedStateMachine):
                 needs_help = not self.auto or self.options.mode is Mode.NEVER
                 if needs_help and not self.resource.syncing:
                     self.resource.request_sync()
-                if self.task.done():
-                    self.task.result()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.sleep(0.001)
+                await asyncio.sleep(0.001)
 
 
 TestOneResource = OneResource.TestCase

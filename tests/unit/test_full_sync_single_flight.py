@@ -88,8 +88,7 @@ async def test_a_failure_is_saved_when_the_store_is_back_and_keeps_what_the_last
     bench.store.offline = True
     bench.source.listing_gate.set()
     assert isinstance(await task, ListingFailed)
-    assert bench.store.states["r"].status is SyncStatus.IN_PROGRESS
-    assert bench.keeper.state.status is SyncStatus.FAILED
+    assert (bench.statuses[-1], bench.keeper.state.status) == (SyncStatus.IN_PROGRESS, SyncStatus.FAILED)
     bench.store.offline = False
     await eventually(lambda: bench.store.states["r"].status is SyncStatus.FAILED)
 

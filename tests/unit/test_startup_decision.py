@@ -26,9 +26,7 @@ NEVER_SYNCED = SyncState(resource_type="r")
 
 
 def decided(state: SyncState | None, mode: Mode = Mode.AUTO, mirror_count: int = 3, now: datetime = NOON) -> Decision:
-    return decide(
-        mode, state, mirror_count=mirror_count, config_fingerprint="f", now=now, threshold_seconds=THRESHOLD
-    )
+    return decide(mode, state, mirror_count=mirror_count, config_fingerprint="f", now=now, threshold_seconds=THRESHOLD)
 
 
 def but(**changes: Any) -> SyncState:
@@ -80,7 +78,7 @@ def test_of_several_reasons_the_gravest_is_named() -> None:
         {"status": SyncStatus.COMPLETED},
         {"config_fingerprint": "f"},
     ):
-        state = replace(state, **change)  # type: ignore[arg-type]  # fields by name
+        state = replace(state, **change)
         named.append(decided(state, mirror_count=0))
     named.append(decided(state, mirror_count=3))
 

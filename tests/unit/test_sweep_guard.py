@@ -49,7 +49,9 @@ async def test_just_at_the_limit_passes() -> None:
     assert values(sink) == values(source)
 
 
-@pytest.mark.parametrize(("limit", "lost", "passes"), [(0, 1, False), (0, 0, True), (12.5, 12, True), (12.5, 13, False)])
+@pytest.mark.parametrize(
+    ("limit", "lost", "passes"), [(0, 1, False), (0, 0, True), (12.5, 12, True), (12.5, 13, False)]
+)
 async def test_other_limits(limit: float, lost: int, passes: bool) -> None:
     source, sink = filled(100)
     lose(source, lost)
