@@ -1,7 +1,9 @@
 """Compares a source and its mirror record by record, and repairs just what differs.
 
-Streams both sides. While a service runs, the mirror is always a little behind, so a difference found
-in the first pass only counts if a second look at that key, taken after `settle_seconds`, sees it again.
+Streams both sides. While a service runs, the mirror is always a little behind, so a difference only
+counts when two looks at that key, `settle_seconds` apart, see the same versions on both sides. A key
+whose mirror moves from look to look is being followed and no drift, however often it changes; one that
+moves at the source alone is drift.
 """
 
 from __future__ import annotations
@@ -11,13 +13,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import NamedTuple
 
 from hybridsync.errors import ListingFailed
-from hybridsync.model import Change, Dirty, Index, Listing, Put, Remove
+from hybridsync.model import Change, Dirty, Index, Listing, Put, Remove, Version
 from hybridsync.sinks.base import Sink
 from hybridsync.sources.base import Source
 
 LOOK_KEYS = 500
+LOOKS = 5
 SAMPLES = 10
 
 
@@ -50,22 +54,51 @@ class VerifyReport:
             samples.append(key)
 
 
+class _Seen(NamedTuple):
+    """The versions of one key at one look; `None` where it does not exist."""
+
+    source: Version | None
+    mirror: Version | None
+
+
+class _Difference(NamedTuple):
+    """One key that differs: how, what makes it right, and what was seen of it."""
+
+    kind: str
+    change: Change
+    seen: _Seen
+
+
 async def verify(source: Source, sink: Sink, *, repair: bool = False, settle_seconds: float = 1.0) -> VerifyReport:
     """Compares; with `repair` makes each differing record right and looks at it once more.
 
     Raises what source and sink raise: an incomplete comparison has no result.
     """
     report = VerifyReport()
-    suspects = await _first_look(source, sink, report)
-    if suspects:
-        await asyncio.sleep(settle_seconds)
-    for keys in _chunks(suspects):
-        for kind, change in await _second_look(source, sink, keys):
-            report.note(kind, change.key)
-            if repair:
-                await sink.apply([change])
-                report.repaired += not await _second_look(source, sink, [change.key])
+    waiting: dict[str, _Seen | None] = dict.fromkeys(await _first_look(source, sink, report))
+    followed: set[str] = set()
+    for look in range(LOOKS):
+        if look and waiting:
+            await asyncio.sleep(settle_seconds)
+        moving: dict[str, _Seen | None] = {}
+        for keys in _chunks(list(waiting)):
+            for difference in await _look(source, sink, keys):
+                key, before = difference.change.key, waiting[difference.change.key]
+                if before is not None and before.mirror != difference.seen.mirror:
+                    followed.add(key)
+                if difference.seen == before or (look == LOOKS - 1 and key not in followed):
+                    await _count(difference, source, sink, report, repair)
+                else:
+                    moving[key] = difference.seen
+        waiting = moving
     return report
+
+
+async def _count(difference: _Difference, source: Source, sink: Sink, report: VerifyReport, repair: bool) -> None:
+    report.note(difference.kind, difference.change.key)
+    if repair:
+        await sink.apply([difference.change])
+        report.repaired += not await _look(source, sink, [difference.change.key])
 
 
 async def _first_look(source: Source, sink: Sink, report: VerifyReport) -> list[str]:
@@ -93,20 +126,20 @@ async def _first_look(source: Source, sink: Sink, report: VerifyReport) -> list[
     return suspects
 
 
-async def _second_look(source: Source, sink: Sink, keys: Sequence[str]) -> list[tuple[str, Change]]:
-    """What still differs: the kind, and the change that makes it right."""
+async def _look(source: Source, sink: Sink, keys: Sequence[str]) -> list[_Difference]:
+    """What differs now."""
     held = await sink.held(keys)
     changes = await source.read([Dirty(key) for key in keys])  # nothing about what may not be read by now
     differing = set(await sink.differing([change.record for change in changes if isinstance(change, Put)]))
-    found: list[tuple[str, Change]] = []
+    found: list[_Difference] = []
     for change in changes:
-        key = change.key
-        if isinstance(change, Remove):
-            if key in held:
-                found.append(("extra", Remove(key, seen=held[key])))
-        elif key in differing:
-            put = Put(change.record, replaces=held.get(key))
-            found.append(("different" if key in held else "missing", put))
+        key, mirror = change.key, held.get(change.key)
+        if isinstance(change, Put):
+            if key in differing:
+                kind = "missing" if mirror is None else "different"
+                found.append(_Difference(kind, Put(change.record, replaces=mirror), _Seen(change.record.version, mirror)))
+        elif mirror is not None:
+            found.append(_Difference("extra", Remove(key, seen=mirror), _Seen(None, mirror)))
     return found
 
 

@@ -40,7 +40,9 @@ def version_from(czxid: int, mzxid: int, mtime: int) -> int:
     through the same ids with other values; the time of the change tells those apart.
     Layout: `mtime << 128 | czxid << 64 | mzxid`, each taken as unsigned, so that it is never negative.
     """
-    return (mtime & _MASK) << 128 | (czxid & _MASK) << 64 | (mzxid & _MASK)
+    if mtime < 0 or czxid < 0 or mzxid < 0:
+        return (mtime & _MASK) << 128 | (czxid & _MASK) << 64 | (mzxid & _MASK)
+    return mtime << 128 | czxid << 64 | mzxid
 
 
 _MASK = 0xFFFFFFFFFFFFFFFF

@@ -12,6 +12,7 @@ from hybridsync.sinks.mongodb import MongoMirror
 from hybridsync.znode import Stat, version_of
 
 SYNCED_AT = datetime(2026, 11, 20, 21, 0, 0, 123000, tzinfo=UTC)
+SYNCED_MS = round(SYNCED_AT.timestamp() * 1000)
 
 
 def znode(key: str, value: bytes = b"text", *, mzxid: int = 100, czxid: int = 10, ephemeral_owner: int = 0) -> Record:

@@ -80,6 +80,8 @@ class Service:
         self.url = ""
         self.started_at = datetime.now(UTC)
         """When the process was started last."""
+        self.ending = False
+        """Whether the test has ended the process, or is about to."""
 
     @property
     def pid(self) -> int:
@@ -98,6 +100,7 @@ class Service:
         lines: list[str] = []
         self.stderr_lines = lines
         self.started_at = datetime.now(UTC)
+        self.ending = False
         self._process = subprocess.Popen(
             self._command,
             env=self._environ,
@@ -192,11 +195,13 @@ class Service:
     def terminate(self, seconds: float = PATIENCE_SECONDS) -> int:
         """SIGTERM; returns the exit code once the process is gone."""
         assert self._process is not None, "the service was not started"
+        self.ending = True
         self._process.terminate()
         return self._gone(seconds)
 
     def kill(self) -> None:
         """SIGKILL, and waits until the process is gone; does nothing when it is not there."""
+        self.ending = True
         if self._process is not None:
             self._process.kill()
             self._gone(PATIENCE_SECONDS)

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, TypeAlias
 
 from bson.datetime_ms import DatetimeMS
@@ -63,7 +62,7 @@ class PendingPut:
     put: Put
     document: RawBSONDocument
     collisions: int = 0
-    simpler: list[PlainEncoding] = field(default_factory=lambda: list(_PLAIN))
+    simpler: tuple[PlainEncoding, ...] = _PLAIN
 
     def operation(self) -> Write:
         """The write to try next."""
@@ -71,11 +70,13 @@ class PendingPut:
             return InsertOne(self.document)
         return ReplaceOne(self._filter(), self.document, upsert=True)
 
-    def simplify(self, root: str, synced_at: datetime) -> bool:
+    def simplify(self, root: str, synced_at: int) -> bool:
         """Goes on to the next simpler document; False when there is none."""
         while self.simpler:
+            encoding, *rest = self.simpler
+            self.simpler = tuple(rest)
             try:
-                document = encode_plain(self.put.record, root, synced_at, self.simpler.pop(0))
+                document = encode_plain(self.put.record, root, synced_at, encoding)
             except UnicodeDecodeError:
                 continue
             if document.raw != self.document.raw and len(document.raw) <= MAX_DOCUMENT_BYTES:
@@ -108,7 +109,7 @@ class Prepared:
     taken: int = 0
 
 
-def prepare_puts(puts: Sequence[Put], size: int, root: str, synced_at: datetime) -> Prepared:
+def prepare_puts(puts: Sequence[Put], size: int, root: str, synced_at: int) -> Prepared:
     """Encodes puts until their documents have `size` bytes; at least one."""
     prepared = Prepared()
     total = 0
@@ -129,7 +130,7 @@ def prepare_puts(puts: Sequence[Put], size: int, root: str, synced_at: datetime)
 
 
 def settle_puts(
-    pending: Sequence[PendingPut], outcome: Outcome, root: str, synced_at: datetime
+    pending: Sequence[PendingPut], outcome: Outcome, root: str, synced_at: int
 ) -> tuple[Applied, list[PendingPut]]:
     """Counts what an unordered bulk write did, and says what must be tried again, in another way."""
     applied = Applied(

@@ -9,9 +9,9 @@ Everything else (ids that are no paths, or foreign documents beside the root) is
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -117,7 +117,7 @@ class MongoMirror:
         await self._lanes.settle()
         applied = Applied()
         puts = [change for change in changes if isinstance(change, Put)]
-        synced_at = datetime.now(UTC)
+        synced_at = _now()
         start = 0
         while start < len(puts):
             prepared = await self._prepare(puts[start : start + BATCH_WRITES], synced_at)
@@ -168,13 +168,13 @@ class MongoMirror:
         documents = await self._mongodb.retrying(lambda: self._collection.find(wanted, {"_id": 1}).to_list(None))
         return {document["_id"] for document in documents}
 
-    async def _prepare(self, puts: Sequence[Put], synced_at: datetime) -> Prepared:
+    async def _prepare(self, puts: Sequence[Put], synced_at: int) -> Prepared:
         size = sum(len(put.record.value) for put in puts)
         if size <= INLINE_BYTES:
             return prepare_puts(puts, BATCH_BYTES, self._root, synced_at)
         return await asyncio.to_thread(prepare_puts, puts, BATCH_BYTES, self._root, synced_at)
 
-    async def _put(self, pending: list[PendingPut], synced_at: datetime) -> Applied:
+    async def _put(self, pending: list[PendingPut], synced_at: int) -> Applied:
         """Writes until every put is stored, known to be outdated, or refused in every encoding."""
         applied = Applied()
         todo = [pending] if pending else []
@@ -211,6 +211,11 @@ class MongoMirror:
             if not is_about_document(error):
                 raise
             return None if len(writes) > 1 else nothing_but_refused(str(error))
+
+
+def _now() -> int:
+    """Milliseconds since 1970, as MongoDB keeps dates."""
+    return time.time_ns() // 1_000_000
 
 
 async def _find_all(collection: Any, wanted: Mapping[str, Any], shown: Mapping[str, int]) -> list[dict[str, Any]]:
@@ -255,7 +260,7 @@ def _differing(records: Sequence[Record], found: Mapping[str, bytes], root: str)
 def _is_held(record: Record, document: bytes | None, root: str) -> bool:
     if document is None:
         return False
-    now = datetime.now(UTC)
+    now = _now()
     if same_content(document, encode(record, root, now)):
         return True
     if same_content(document, encode_plain(record, root, now, "binary")):

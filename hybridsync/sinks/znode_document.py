@@ -13,8 +13,7 @@ from __future__ import annotations
 import json
 import re
 import struct
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Callable, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any, Literal, TypeAlias
 
@@ -43,10 +42,14 @@ _ENCODING = {
     for name in ("json", "utf8", "binary", "empty")
 }
 
+# Each ends what is in front of it and begins the next text: its name and its length.
+_ID = struct.Struct("<i5si")
+_PARENT = struct.Struct("<x8si")
+_NAME = struct.Struct("<x6si")
+
 # version, stat and syncedAt have a fixed size. Types: 0x12 int64, 0x10 int32, 0x09 date, 0x03 document.
 _STAT = struct.Struct("<7sq7sq7sq7sq9si16sq12six")
-_STAT_HEAD = b"\x03stat\0" + _INT32.pack(_INT32.size + _STAT.size)
-_VERSION = struct.Struct("<9sq")
+_TAIL = struct.Struct("<9sq6si" + _STAT.format.removeprefix("<") + "10sqx")
 _SYNCED_AT = struct.Struct("<10sqx")
 
 
@@ -54,15 +57,15 @@ class _Lossy(ValueError):
     """A JSON text that BSON, or a reader of BSON, would not give back as it was."""
 
 
-def encode(record: Record, root: str, synced_at: datetime) -> RawBSONDocument:
+def encode(record: Record, root: str, synced_at: int) -> RawBSONDocument:
     """The document of a znode in the richest encoding that loses nothing. Takes any bytes as value.
 
-    `root` is the mirrored path: its own document has no parent. A value for which no document of
-    16 MiB is enough still comes back; whether it fits is for the caller to see.
+    `root` is the mirrored path: its own document has no parent. `synced_at`: milliseconds since 1970. A
+    value for which no document of 16 MiB is enough still comes back; whether it fits is for the caller to see.
     """
     data = record.value
-    if _STRUCTURED.match(data):
-        element = _json_element(data)
+    if structured := _STRUCTURED.match(data):
+        element = _json_element(data, structured.end() - 1)
         if element is not None:
             document = _document(record, root, synced_at, element, "json")
             if len(document.raw) <= MAX_DOCUMENT_BYTES:
@@ -73,7 +76,7 @@ def encode(record: Record, root: str, synced_at: datetime) -> RawBSONDocument:
         return encode_plain(record, root, synced_at, "binary")
 
 
-def encode_plain(record: Record, root: str, synced_at: datetime, encoding: PlainEncoding) -> RawBSONDocument:
+def encode_plain(record: Record, root: str, synced_at: int, encoding: PlainEncoding) -> RawBSONDocument:
     """The document with the value as text or as bytes, for a server that refuses the richer one.
 
     A value without any byte is `empty` in every encoding. Raises `UnicodeDecodeError` when text is asked
@@ -100,65 +103,75 @@ def parent_of(key: str, root: str) -> str | None:
     return None if key == root else key.rpartition("/")[0] or "/"
 
 
-def _document(record: Record, root: str, synced_at: datetime, value: bytes, encoding: str) -> RawBSONDocument:
-    key, _, _, stat = record
-    parent = parent_of(key, root)
+def _document(record: Record, root: str, synced_at: int, value: bytes, encoding: str) -> RawBSONDocument:
+    """One pass, few calls: this is done for every znode of a tree."""
+    path = record.key.encode()
+    size = len(path)
+    slash = path.rfind(b"/")
+    name = path[slash + 1 :] or path
+    if record.key == root:
+        above = b"\0" + _NULL_PARENT[:-1]  # the \0 that `_NAME` puts in front ends the element's own name
+    else:
+        parent = path[:slash] or b"/"
+        above = _PARENT.pack(b"\x02parent\0", len(parent) + 1) + parent
     body = b"".join(
         (
-            _text(b"\x02_id\0", key),
-            _NULL_PARENT if parent is None else _text(b"\x02parent\0", parent),
-            _text(b"\x02name\0", key.rpartition("/")[2] or key),
+            path,
+            above,
+            _NAME.pack(b"\x02name\0", len(name) + 1),
+            name,
+            b"\0",
             value,
             _ENCODING[encoding],
-            _tail(stat, round(synced_at.timestamp() * 1000)),
+            _tail(record.meta, synced_at),
         )
     )
-    return RawBSONDocument(_INT32.pack(_INT32.size + len(body)) + body)
-
-
-def _text(head: bytes, text: str) -> bytes:
-    data = text.encode()
-    return head + _INT32.pack(len(data) + 1) + data + b"\0"
+    return RawBSONDocument(_ID.pack(_ID.size + len(body), b"\x02_id\0", size + 1) + body)
 
 
 def _tail(stat: Stat, synced_at: int) -> bytes:
-    return b"".join(
-        (
-            _VERSION.pack(b"\x12version\0", stat.mzxid),
-            _STAT_HEAD,
-            _STAT.pack(
-                b"\x12czxid\0",
-                stat.czxid,
-                b"\x12mzxid\0",
-                stat.mzxid,
-                b"\x09ctime\0",
-                stat.ctime,
-                b"\x09mtime\0",
-                stat.mtime,
-                b"\x10version\0",
-                stat.version,
-                b"\x12ephemeralOwner\0",
-                stat.ephemeralOwner,
-                b"\x10dataLength\0",
-                stat.dataLength,
-            ),
-            _SYNCED_AT.pack(b"\x09syncedAt\0", synced_at),
-        )
+    czxid, mzxid, ctime, mtime, version, _, _, owner, length, _, _ = stat
+    return _TAIL.pack(
+        b"\x12version\0",
+        mzxid,
+        b"\x03stat\0",
+        _INT32.size + _STAT.size,
+        b"\x12czxid\0",
+        czxid,
+        b"\x12mzxid\0",
+        mzxid,
+        b"\x09ctime\0",
+        ctime,
+        b"\x09mtime\0",
+        mtime,
+        b"\x10version\0",
+        version,
+        b"\x12ephemeralOwner\0",
+        owner,
+        b"\x10dataLength\0",
+        length,
+        b"\x09syncedAt\0",
+        synced_at,
     )
 
 
-def _json_element(data: bytes) -> bytes | None:
+def _json_element(data: bytes, start: int) -> bytes | None:
     """The field `value` as BSON, type byte included; `None` when the JSON would lose something.
 
+    The JSON begins at `start`; `_SCAN` is what `JSONDecoder.decode` calls, without its two regular
+    expressions. It ends with `StopIteration` where there is no JSON at all.
     Not JSON, duplicate keys, numbers beyond BSON's, nesting too deep, NUL in a key, lone
     surrogates: each has its own exception somewhere below, and all mean the same here.
     """
     try:
-        value = _JSON.decode(data.decode())
+        text = data.decode()
+        value, end = _SCAN(text, start)
+        if end != len(text) and text[end:].strip(" \t\n\r"):
+            return None
         if data.count(b"[") + data.count(b"{") >= MAX_LEVELS and _levels(value) >= MAX_LEVELS:
             return None
         return bson.encode({"value": value})[_INT32.size : -1]
-    except (ValueError, OverflowError, RecursionError, BSONError):
+    except (ValueError, StopIteration, OverflowError, RecursionError, BSONError):
         return None
 
 
@@ -204,3 +217,4 @@ def _constant(text: str) -> float:
 
 
 _JSON = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse_constant=_constant)
+_SCAN: Callable[[str, int], tuple[Any, int]] = vars(_JSON)["scan_once"]

@@ -68,7 +68,8 @@ class Source(Protocol):
     async def read(self, keys: Sequence[Dirty]) -> Sequence[Change]:
         """Reads the present state of the keys: one `Put` or `Remove` each.
 
-        A key that may not be read yields nothing: what the sink holds stays.
+        A key that may not be read yields nothing: what the sink holds stays. One that is none of the
+        source's (outside of it, or excluded) yields a `Remove` as of position 0.
         """
 
     async def close(self) -> None:

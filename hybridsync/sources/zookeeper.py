@@ -10,10 +10,9 @@ from hybridsync.dirty import DirtySet
 from hybridsync.errors import ConfigurationError
 from hybridsync.model import ANY, Batch, Change, Dirty, Listing, Put, Record, Remove
 from hybridsync.sources.exclude import Exclude
-from hybridsync.znode import version_of
 from hybridsync.zookeeper.session import Armed, Session
 from hybridsync.zookeeper.settings import SessionSettings
-from hybridsync.zookeeper.walk import Found, read_paths, walk
+from hybridsync.zookeeper.walk import read_paths, walk
 from hybridsync.zookeeper.wire import CHANGED, CREATED, DELETED
 
 HINT_CREATED = "created"
@@ -77,7 +76,7 @@ class ZooKeeperSource:
         async with aclosing(walk(self._session, self._root, self._exclude, epoch=epoch)) as pieces:
             async for piece in pieces:
                 listing.unreadable.extend(piece.forbidden)
-                records.extend(map(_record, piece.found))
+                records += piece.found
                 size += sum(len(one.value) for one in piece.found)
                 if len(records) >= BATCH_RECORDS or size >= BATCH_BYTES:
                     yield Batch(records)
@@ -89,11 +88,10 @@ class ZooKeeperSource:
         """The present state of the keys; see `sources/base.py`."""
         hints = {key: hint for key, hint in keys if self._contains(key)}
         epoch = self._session.epoch
-        changes: list[Change] = []
+        changes: list[Change] = [Remove(key, as_of=0) for key, _ in keys if key not in hints]
         for piece in await read_paths(self._session, hints, self._exclude, epoch=epoch):
             for one in piece.found:
-                replaces = None if hints[one.path] == HINT_CREATED else ANY
-                changes.append(Put(_record(one), replaces))
+                changes.append(Put(one, None if hints[one.key] == HINT_CREATED else ANY))
             changes.extend(Remove(path, as_of=piece.zxid, subtree=True) for path in piece.gone)
         return changes
 
@@ -122,10 +120,6 @@ class ZooKeeperWatch:
         """See `sources/base.py`. The deadline is a third of the session timeout, at most 10 s."""
         seconds = min(MAX_PROBE_SECONDS, self._session.timeout_seconds / 3)
         await self._session.prove(self._root, epoch=self._armed.epoch, seconds=seconds)
-
-
-def _record(found: Found) -> Record:
-    return Record(found.path, found.value, version_of(found.stat), found.stat)
 
 
 def _checked(path: str) -> str:

@@ -167,16 +167,18 @@ class Batcher:
     def _take_from(self, frame: Frame, draft: _Draft) -> None:
         """Takes as many children of one parent as its sizes, and the request, allow."""
         room, per, teachers = self._allowance(frame)
-        names: list[str] = []
-        while frame.names and len(names) < room and (not draft.ops or draft.has_room(per)):
-            if not draft.add(GET_DATA, frame.prefix + frame.names[-1].encode(), per):
-                break
-            names.append(frame.names.pop())
-        if names:
-            self._queued -= len(names)
+        count = min(room, len(frame.names), draft.room_for(per))
+        if count <= 0:
+            return
+        names = frame.names[-count:]
+        taken = draft.add_values([frame.prefix + name.encode() for name in names], per)
+        if taken:
+            del frame.names[-count:]
+            frame.names += names[taken:]
+            self._queued -= taken
             for teacher in teachers:
-                teacher.out += len(names)
-            draft.runs.append(Run(frame, names, teachers))
+                teacher.out += taken
+            draft.runs.append(Run(frame, names[:taken], teachers))
 
     def _allowance(self, frame: Frame) -> tuple[int, float, Sequence[Sizes]]:
         """How many children may be asked for, what each is expected to cost, and who learns from them."""
@@ -202,6 +204,24 @@ class _Draft:
     def has_room(self, cost: float) -> bool:
         """Whether one more operation fits without the answer growing too large."""
         return len(self.ops) < MAX_OPS and self.cost + cost <= ANSWER_BYTES
+
+    def room_for(self, cost: float) -> int:
+        """How many operations of this cost fit; the first of a request always does."""
+        by_cost = int((ANSWER_BYTES - self.cost) / cost) if cost else MAX_OPS
+        return max(min(MAX_OPS - len(self.ops), by_cost), 0 if self.ops else 1)
+
+    def add_values(self, paths: Sequence[bytes], cost: float) -> int:
+        """Adds reads of values, as many of the first as the request itself has room for; says how many."""
+        size = sum(map(len, paths)) + OP_OVERHEAD * len(paths)
+        if self._request_bytes + size > MAX_REQUEST_BYTES:  # very long paths: one by one
+            for taken, path in enumerate(paths):
+                if not self.add(GET_DATA, path, cost):
+                    return taken
+            return len(paths)
+        self._request_bytes += size
+        self.cost += cost * len(paths)
+        self.ops += [Op(GET_DATA, path) for path in paths]
+        return len(paths)
 
     def add(self, kind: int, path: bytes, cost: float) -> bool:
         """Adds an operation; `False` when the request itself would grow too large."""

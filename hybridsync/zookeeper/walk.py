@@ -12,13 +12,17 @@ from contextlib import aclosing
 from typing import NamedTuple, Protocol
 
 from hybridsync.errors import ListingFailed
-from hybridsync.znode import Stat
+from hybridsync.model import Record
+from hybridsync.znode import version_from
 from hybridsync.zookeeper.batching import Batcher, Expansion, Frame, Request, Run, Sizes
 from hybridsync.zookeeper.calls import Answer
 from hybridsync.zookeeper.session import Session
 from hybridsync.zookeeper.wire import NO_AUTH, NO_NODE, Data, ErrorCode, MultiRead, OpResult
 
 REQUESTS_IN_FLIGHT = 4
+
+_new = tuple.__new__
+"""Makes a named tuple of a tuple without a call into Python: this file sees every znode of a tree."""
 
 
 class Filter(Protocol):
@@ -31,18 +35,10 @@ class Filter(Protocol):
         """Whether no child of it is to be read."""
 
 
-class Found(NamedTuple):
-    """A znode that was read."""
-
-    path: str
-    value: bytes
-    stat: Stat
-
-
 class Piece(NamedTuple):
     """What one answer brought; `zxid` is a state of the server not older than what it says."""
 
-    found: list[Found]
+    found: list[Record]
     gone: list[str]
     forbidden: list[str]
     zxid: int
@@ -136,19 +132,19 @@ class _Reader:
     def _run(self, run: Run, results: Sequence[OpResult], piece: Piece) -> int:
         """Takes in the znodes of one parent; returns the size of the largest value."""
         largest = 0
-        frame = run.frame
+        frame, found = run.frame, piece.found
         for name, result in zip(run.names, results, strict=True):
             path = frame.base + name
-            if isinstance(result, Data):
-                value, stat = result
-                piece.found.append(Found(path, value, stat))
-                if len(value) > largest:
-                    largest = len(value)
-                if stat.numChildren and self._descend and not self._leave_out.nothing_below(path):
-                    server_path = self._session.server_path(path).encode()
-                    self._batcher.expand(Expansion(path, server_path, stat.numChildren, frame.below))
-            else:
+            if result.__class__ is not Data:
                 self._failed(path, result, piece)
+                continue
+            value, stat = result
+            found.append(_new(Record, (path, value, version_from(stat[0], stat[1], stat[3]), stat)))
+            if len(value) > largest:
+                largest = len(value)
+            if stat[9] and self._descend and not self._leave_out.nothing_below(path):
+                server_path = self._session.server_path(path).encode()
+                self._batcher.expand(Expansion(path, server_path, stat.numChildren, frame.below))
         return largest
 
     def _listed(self, expansion: Expansion, result: OpResult, piece: Piece) -> tuple[int, int]:

@@ -102,7 +102,7 @@ def test_a_fresh_mirror_is_ready_while_the_listing_still_runs(place: Place, prox
     place.grow({"": b""} | {f"/{number}": b"x" * 200 for number in range(3_000)})
     assert hybridsync("sync", settings=place.settings()).returncode == 0
     slow = proxy_factory("127.0.0.1", int(place.zookeeper.rpartition(":")[2]))
-    slow.delay(0.7)
+    slow.delay(0.1)
     with Service(behind(place, slow)) as service:
         service.wait_ready()
         seen = wait_until(lambda: _running(service), "the catch-up runs")
@@ -270,7 +270,7 @@ def test_a_restart_goes_on_from_what_the_service_left(place: Place, how: str) ->
 def test_killed_in_mid_sync_it_begins_again_before_ready(place: Place, proxy_factory: Proxies) -> None:
     place.grow({"": b""} | {f"/{number}": b"x" * 200 for number in range(2_000)})
     slow = proxy_factory("127.0.0.1", int(place.zookeeper.rpartition(":")[2]))
-    slow.delay(0.5)
+    slow.delay(0.1)
     with Service(behind(place, slow)) as service:
         wait_until(lambda: _running(service), "the first sync runs")
         service.kill()

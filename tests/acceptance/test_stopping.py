@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,28 +38,32 @@ def service(settings: dict[str, str]) -> Iterator[Running]:
 
 
 def assert_ends_well(stopping: Running, number: signal.Signals = signal.SIGTERM) -> None:
-    """Sends the signal; until the process is gone no probe may say that it is ready."""
-    children = children_of(stopping.process.pid)
-    url, began = stopping.url, time.monotonic()
-    assert url
+    """Sends the signal, and asks the readiness probe until the process is gone."""
+    url, children = stopping.url, children_of(stopping.process.pid)
+    began = time.monotonic()
     stopping.process.send_signal(number)
-    answers = set()
     while stopping.process.poll() is None:
-        assert time.monotonic() - began < LIMIT_SECONDS, "".join(stopping.err)
-        try:
-            status, body = stopping.ask("/health/ready")
-        except (OSError, ValueError):
-            continue
-        answers.add((status, body["ready"], body["reason"]))
-    seconds = time.monotonic() - began
-    log = "".join(stopping.err)
-    assert stopping.process.returncode == 0, log
-    assert seconds < LIMIT_SECONDS
-    assert "Traceback" not in log
+        asked = time.monotonic() - began
+        assert asked < LIMIT_SECONDS, "".join(stopping.err)
+        answer = readiness(url)
+        # at once: a second is for a signal that waits for its turn on a busy machine
+        assert asked < 1 or answer in (None, (503, "the service is stopping")), (asked, answer)
+        time.sleep(0.02)
+    assert stopping.process.returncode == 0, "".join(stopping.err)
+    assert "Traceback" not in "".join(stopping.err)
     assert children == []
-    # the signal is taken by another thread: the very first answers may still come from before it
-    assert {answer for answer in answers if answer[0] == 503} <= {(503, False, "the service is stopping"), *answers}
-    assert (200, True, None) not in answers or len(answers) > 1 or seconds < 1
+
+
+def readiness(url: str) -> tuple[int, str | None] | None:
+    """Status and reason; `None` when nobody listens any more."""
+    try:
+        with urllib.request.urlopen(f"{url}/health/ready", timeout=5) as answer:
+            return answer.status, json.load(answer)["reason"]
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error)["reason"]
+    except OSError:
+        return None
 
 
 def children_of(pid: int) -> list[str]:
@@ -96,7 +103,7 @@ def test_while_it_connects_to_zookeeper(place: Place, proxy_factory: Proxies, ho
 def test_in_the_middle_of_the_first_sync(place: Place, proxy_factory: Proxies, number: signal.Signals) -> None:
     place.grow({"": b""} | {f"/{number}": b"x" * 300 for number in range(3_000)})
     proxy = proxy_factory("127.0.0.1", int(place.zookeeper.rpartition(":")[2]))
-    proxy.delay(0.4)
+    proxy.delay(0.1)
     settings = place.settings(ZOOKEEPER_HOSTS=proxy.address)
     with service(settings) as started:
         until(lambda: (started.resource()["progress"] or {}).get("read"), "it is in the middle")
@@ -152,7 +159,7 @@ def test_in_the_middle_of_a_sync_with_both_servers_frozen(
 ) -> None:
     own_place.grow({"": b""} | {f"/{number}": b"x" * 300 for number in range(3_000)})
     proxy = proxy_factory("127.0.0.1", own_zookeeper.port)
-    proxy.delay(0.3)
+    proxy.delay(0.1)
     with service(own_place.settings(ZOOKEEPER_HOSTS=proxy.address)) as started:
         until(lambda: (started.resource()["progress"] or {}).get("read"), "it is in the middle")
         own_zookeeper.pause()

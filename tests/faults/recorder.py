@@ -16,6 +16,7 @@ import threading
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from http.client import HTTPException
 from types import TracebackType
 from typing import Any, Self
 
@@ -91,8 +92,8 @@ class Recorder:
         while not self._stop.is_set() and len(self.violations) < _MOST_VIOLATIONS:
             try:
                 self._ask()
-            except OSError as error:
-                if self._service.running and not self._stop.is_set():
+            except (OSError, HTTPException) as error:
+                if not self._service.ending:
                     self.violations.append(f"{datetime.now(UTC)}: no answer: {type(error).__name__}: {error}")
             except Exception as error:
                 self.violations.append(f"the recorder failed: {type(error).__name__}: {error}")

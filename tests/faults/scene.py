@@ -15,13 +15,13 @@ from pymongo.collection import Collection
 from hybridsync.embedded.ports import LOOPBACK
 from tests.faults.journal import Churn, Journal
 from tests.faults.recorder import Recorder
-from tests.mirror_truth import wait_until_equal
+from tests.mirror_truth import tree_of, wait_until_equal
 from tests.proxy import TcpProxy
-from tests.servers import connected, delete_tree
+from tests.servers import connected
 from tests.service import Service, moment, settings_for, wait_until
 
 FAST = {"CONFIRM_INTERVAL_SECONDS": "0.1", "ZOOKEEPER_SESSION_TIMEOUT_SECONDS": "2"}
-_CREATED_AT_ONCE = 500
+_AT_ONCE = 500
 _HASTY = {"serverSelectionTimeoutMS": 1_000, "connectTimeoutMS": 1_000, "socketTimeoutMS": 2_000}
 
 
@@ -38,7 +38,7 @@ class Scene:
 
     def __init__(self, zookeeper_port: int, mongodb_port: int, database: str, root: str, **more: str) -> None:
         self.root = root
-        self._zookeeper = f"{LOOPBACK}:{zookeeper_port}"
+        self.zookeeper_hosts = f"{LOOPBACK}:{zookeeper_port}"
         self._mongodb = f"mongodb://{LOOPBACK}:{mongodb_port}/{database}?directConnection=true"
         self._database = database
         self._exits = ExitStack()
@@ -86,7 +86,7 @@ class Scene:
     def connect(self) -> None:
         """Opens a new session of the test's own."""
         self.disconnect()
-        self.zk: KazooClient = self._zk_exit.enter_context(connected(self._zookeeper))
+        self.zk: KazooClient = self._zk_exit.enter_context(connected(self.zookeeper_hosts))
         if self._journal is None:
             self._journal = Journal(self.zk, self.root)
         self._journal.client = self.zk
@@ -120,16 +120,22 @@ class Scene:
             if number % 100 == 0:
                 paths.append(parent)
             paths.append(f"{parent}/member-{number}")
-        for start in range(0, len(paths), _CREATED_AT_ONCE):
+        for start in range(0, len(paths), _AT_ONCE):
             transaction = self.zk.transaction()
-            for path in paths[start : start + _CREATED_AT_ONCE]:
+            for path in paths[start : start + _AT_ONCE]:
                 transaction.create(path, value)
             failed = [one for one in transaction.commit() if isinstance(one, Exception)]
             assert not failed, failed[:3]
 
     def delete_tree(self) -> None:
-        """Deletes the root and everything below it."""
-        delete_tree(self.zk, self.root)
+        """Deletes the root and everything below it, many znodes at once."""
+        deepest_first = sorted(tree_of(self.zk, self.root), reverse=True)
+        for start in range(0, len(deepest_first), _AT_ONCE):
+            transaction = self.zk.transaction()
+            for path in deepest_first[start : start + _AT_ONCE]:
+                transaction.delete(path)
+            failed = [one for one in transaction.commit() if isinstance(one, Exception)]
+            assert not failed, failed[:3]
 
     def churn(self, **options: Any) -> Churn:
         """A writer for the length of a block."""

@@ -285,5 +285,5 @@ class OneResource(RuleBasedStateMachine):
 
 TestOneResource = OneResource.TestCase
 TestOneResource.settings = settings(
-    max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=100, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )

@@ -64,7 +64,8 @@ async def test_stop_is_bounded_when_a_close_will_not_even_be_cancelled(monkeypat
     assert house.closed == 1
 
 
-async def test_stop_is_bounded_when_the_sink_hangs_with_changes_pending() -> None:
+async def test_stop_is_bounded_when_the_sink_hangs_with_changes_pending(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hybridsync.manager.FLUSH_SECONDS", 0.0)
     house = House("a")
     await house.manager.start()
     await house.ready()

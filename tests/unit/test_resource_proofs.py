@@ -14,6 +14,14 @@ def engine(**options: object) -> Engine:
     return Engine(source=ScriptedSource(a=b"1", b=b"2"), options=fast(**options))
 
 
+async def half_open(it: Engine) -> None:
+    """No probe is answered any more and no event arrives; what was already on its way has arrived."""
+    it.source.deaf.set()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    it.source.silent = True
+
+
 async def test_changes_arrive_without_a_listing_and_are_proven() -> None:
     async with synced(engine()) as it:
         listings = it.source.listings
@@ -53,10 +61,7 @@ async def test_confirmed_moves_on_by_itself_and_never_back() -> None:
 
 async def test_on_a_half_open_connection_confirmed_stands_still_and_soon_nothing_is_claimed() -> None:
     async with synced(engine()) as it:
-        it.source.silent = True  # events are lost ...
-        it.source.deaf.set()  # ... and no probe is answered
-        for _ in range(20):
-            await asyncio.sleep(0)
+        await half_open(it)
         confirmed = it.status.confirmed_at
         it.source.put("a", b"missed")
         await it.until(lambda: not it.status.in_sync, "doubt")
@@ -73,10 +78,7 @@ async def test_on_a_half_open_connection_confirmed_stands_still_and_soon_nothing
 
 async def test_the_gap_of_a_connection_found_dead_reaches_back_to_the_last_proof() -> None:
     async with synced(engine()) as it:
-        it.source.silent = True
-        it.source.deaf.set()
-        for _ in range(20):
-            await asyncio.sleep(0)
+        await half_open(it)
         confirmed = it.status.confirmed_at
         it.source.offline = True
         it.source.disconnect()

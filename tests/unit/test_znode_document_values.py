@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hybridsync.sinks.znode_document import encode, encode_plain
-from tests.mirror_records import SYNCED_AT, znode
+from tests.mirror_records import SYNCED_MS, znode
 
 MIB = 1 << 20
 
 
 def decoded(data: bytes) -> tuple[Any, str]:
-    document = bson.decode(encode(znode("/a", data), "/a", SYNCED_AT).raw)
+    document = bson.decode(encode(znode("/a", data), "/a", SYNCED_MS).raw)
     return document["value"], document["encoding"]
 
 
@@ -159,10 +159,10 @@ def test_json_that_outgrows_a_document_is_kept_as_text() -> None:
 
 @given(st.binary(min_size=1))
 def test_bytes_can_always_be_kept_as_bytes(data: bytes) -> None:
-    document = bson.decode(encode_plain(znode("/a", data), "/a", SYNCED_AT, "binary").raw)
+    document = bson.decode(encode_plain(znode("/a", data), "/a", SYNCED_MS, "binary").raw)
     assert (document["value"], document["encoding"]) == (data, "binary")
 
 
 def test_bytes_that_are_no_text_cannot_be_kept_as_text() -> None:
     with pytest.raises(UnicodeDecodeError):
-        encode_plain(znode("/a", b"\xff"), "/a", SYNCED_AT, "utf8")
+        encode_plain(znode("/a", b"\xff"), "/a", SYNCED_MS, "utf8")
