@@ -10,6 +10,7 @@ import json
 import multiprocessing
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,8 +118,9 @@ def change(hosts: str, tree: Tree, numbers: Sequence[int], number: int) -> None:
 
 def in_processes(function: Callable[..., Any], work: Sequence[tuple[Any, ...]]) -> list[Any]:
     """Calls `function` with each of the tuples, in a fresh process each, all at once."""
-    with multiprocessing.get_context("spawn").Pool(len(work)) as pool:
-        return pool.starmap(function, work, chunksize=1)
+    # not multiprocessing.Pool: that one starts a process that cannot begin again and again, for ever
+    with ProcessPoolExecutor(len(work), mp_context=multiprocessing.get_context("spawn")) as processes:
+        return [each.result() for each in [processes.submit(function, *arguments) for arguments in work]]
 
 
 def _load_parents(hosts: str, tree: Tree, first: int, end: int) -> None:

@@ -103,7 +103,7 @@ class FullSync:
                     changes, size = [], 0
             if self.listing.position is None:
                 raise ListingFailed(f"{self._source.description}: the listing ended without a position")
-            guard.check(sum(1 for _ in self._gone(index)))
+            guard.check(sum(1 for _ in self._gone(index)), "changed" if hold else "removed")
             if held is not None:
                 if held.overflowed:
                     return False
@@ -196,11 +196,11 @@ class _SweepGuard:
         """Whether so much of the mirror was seen alive that the guard can no longer refuse."""
         return not self.active or self._records - self.alive <= self._allowed
 
-    def check(self, gone: int) -> None:
-        """Raises `SweepRefused` when too much is gone."""
+    def check(self, gone: int, spared: str) -> None:
+        """Raises `SweepRefused` when too much is gone, and says that nothing was `spared`."""
         if self.active and gone > self._allowed:
             raise SweepRefused(
                 f"{gone} of {self._records} records of the mirror are gone at the source, more than "
-                f"SWEEP_LIMIT_PERCENT={self._limit:g} allows; nothing was changed. If that is right, "
+                f"SWEEP_LIMIT_PERCENT={self._limit:g} allows; nothing was {spared}. If that is right, "
                 "sync once with HYBRIDSYNC_SWEEP_LIMIT_PERCENT=100"
             )

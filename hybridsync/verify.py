@@ -137,7 +137,9 @@ async def _look(source: Source, sink: Sink, keys: Sequence[str]) -> list[_Differ
         if isinstance(change, Put):
             if key in differing:
                 kind = "missing" if mirror is None else "different"
-                found.append(_Difference(kind, Put(change.record, replaces=mirror), _Seen(change.record.version, mirror)))
+                found.append(
+                    _Difference(kind, Put(change.record, replaces=mirror), _Seen(change.record.version, mirror))
+                )
         elif mirror is not None:
             found.append(_Difference("extra", Remove(key, seen=mirror), _Seen(None, mirror)))
     return found

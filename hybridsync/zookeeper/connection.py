@@ -17,8 +17,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
 import socket
 import ssl
+import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -37,6 +39,9 @@ MAX_CALLS = 64
 """Calls inside kazoo at a time. Each leaves a byte in a socket pair whose 279th blocks its writer (kazoo#577)."""
 
 MAX_RETRY_SECONDS = 3.0
+STEADY_SECONDS = 1.0
+"""A connection that lasted this long is followed by the next one without a delay of ours."""
+
 CONNECT_SECONDS = 10.0
 MAX_ANSWER_BYTES = 1 << 30
 READ_BYTES = 256 * 1024
@@ -214,6 +219,8 @@ class _Connection(ConnectionHandler):  # type: ignore[misc]
     def __init__(self, client: _Client, link: Link) -> None:
         super().__init__(client, client._conn_retry.copy(), logger=_silent)
         self._link = link
+        self._up_since: float | None = None
+        self._hung_up = 0
 
     def zk_loop(self) -> None:
         """The thread. It ends on anything unexpected: an unknown error code, an answer out of turn."""
@@ -231,6 +238,26 @@ class _Connection(ConnectionHandler):  # type: ignore[misc]
             self._link.failed("no host name can be resolved")
         return found
 
+    def _connect_attempt(self, host: str, hostip: str, port: int, retry: Any) -> Any:
+        """One attempt and, when it succeeds, the whole life of the connection.
+
+        kazoo forgets its back-off at every handshake: a server that shakes hands and hangs up would be
+        asked ten times a second, for ever.
+        """
+        self._up_since = None
+        outcome = super()._connect_attempt(host, hostip, port, retry)
+        if self._up_since is not None:
+            lasted = time.monotonic() - self._up_since
+            if lasted >= STEADY_SECONDS:
+                self._hung_up = 0
+            else:
+                self._link.failed(f"{host}:{port}: the connection was lost {lasted:.1f} s after the handshake")
+                if self._hung_up:
+                    delay = min(MAX_RETRY_SECONDS, 0.1 * 2.0**self._hung_up)
+                    self.client._stopped.wait(delay * random.uniform(0.5, 1.0))
+                self._hung_up = min(self._hung_up + 1, 10)
+        return outcome
+
     def _connect(self, host: str, hostip: str, port: int) -> Any:
         try:
             read_milliseconds, connect_milliseconds = super()._connect(host, hostip, port)
@@ -240,6 +267,7 @@ class _Connection(ConnectionHandler):  # type: ignore[misc]
         except Exception as error:
             self._link.failed(f"{host}:{port}: {error or type(error).__name__}")
             raise
+        self._up_since = time.monotonic()
         self._link.established(read_milliseconds * 1.5 / 1000)  # kazoo reads for two thirds of the timeout
         return read_milliseconds, connect_milliseconds
 

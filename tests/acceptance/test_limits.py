@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 from tests.acceptance.command import hybridsync
 from tests.acceptance.place import Place
@@ -117,7 +118,7 @@ def test_it_is_not_ready_while_the_proof_is_too_old(
         service.wait_in_sync()
 
 
-def _not_ready(service: Service) -> dict[str, str] | None:
+def _not_ready(service: Service) -> dict[str, Any] | None:
     status, body = service.get("/health/ready")
     return body if status == 503 else None
 

@@ -69,9 +69,7 @@ def assert_not_ready_before_the_sync(
         return entry
 
 
-def test_a_fresh_mirror_is_served_at_once_without_zookeeper_and_caught_up_later(
-    synced: Place, proxy: TcpProxy
-) -> None:
+def test_a_fresh_mirror_is_served_at_once_without_zookeeper_and_caught_up_later(synced: Place, proxy: TcpProxy) -> None:
     before = synced.state()
     synced.set("/a", b"changed while down")
     synced.create("/new", b"while down")

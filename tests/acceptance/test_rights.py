@@ -91,9 +91,7 @@ def test_verify_and_sync_say_what_could_not_be_compared(place: Place, keeper: Ka
     assert f"{place.root}/closed" in shown.stdout
 
 
-def test_wrong_zookeeper_credentials_read_what_anybody_may_and_are_not_shown(
-    place: Place, keeper: KazooClient
-) -> None:
+def test_wrong_zookeeper_credentials_read_what_anybody_may_and_are_not_shown(place: Place, keeper: KazooClient) -> None:
     assert keeper.connected
     with Service(place.settings(ZOOKEEPER_AUTH=f"digest:keeper:{SECRET}-wrong", LOG_LEVEL="debug")) as service:
         service.wait_in_sync()

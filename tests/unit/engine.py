@@ -215,7 +215,7 @@ class Engine:
     async def stop(self) -> None:
         """Stops it in good order."""
         self.resource.stop()
-        await self.task.stop(10)
+        await self.task.stop(100)
         await self.resource.close()
 
 

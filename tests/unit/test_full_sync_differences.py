@@ -154,6 +154,16 @@ async def test_a_sink_that_never_answers_stalls_it_and_no_write_stays_behind() -
     assert sink.in_flight == 0
 
 
+async def test_a_sink_that_never_answers_a_removal_stalls_it_and_no_write_stays_behind() -> None:
+    source, sink = ScriptedSource(a=b"1"), ScriptedSink()
+    sink.records = {key: source.records["a"]._replace(key=key) for key in ("a", "gone")}
+    sink.gate.clear()
+    with pytest.raises(SyncStalled):
+        await full_sync(source, sink, stall_seconds=0.02).run()
+
+    assert sink.in_flight == 0
+
+
 async def test_a_slow_one_that_makes_progress_outlives_the_limit_many_times(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each step takes most of the allowed time on the loop's own clock, so the test does not wait for it."""
     now = 0.0

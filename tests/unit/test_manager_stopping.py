@@ -34,6 +34,7 @@ async def test_stop_flushes_closes_everything_and_leaves_no_task() -> None:
 async def test_stop_is_bounded_when_a_close_hangs_and_the_other_is_closed_all_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    before = asyncio.all_tasks()
     house = House("a", "b")
     await house.manager.start()
     await house.ready()
@@ -42,6 +43,7 @@ async def test_stop_is_bounded_when_a_close_hangs_and_the_other_is_closed_all_th
     await stop_in_time(house)
 
     assert (house.sources["b"].closed, house.closed) == (1, 1)
+    await eventually(lambda: asyncio.all_tasks() == before)
 
 
 async def test_stop_is_bounded_when_a_close_will_not_even_be_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -142,6 +142,17 @@ async def test_a_manual_sync_that_fails_is_owed_until_it_succeeds(error: Excepti
         assert it.triggers == ["manual!", "manual"]
 
 
+async def test_after_a_failed_sync_nothing_is_called_in_sync_although_changes_arrive() -> None:
+    async with synced(engine(failed_sync_backoff=(3600.0, 3600.0))) as it:
+        it.source.bug = ListingFailed("one znode could not be read")
+        await it.resource.request_sync()
+        it.source.put("a", b"followed")
+        await it.proven()
+
+        assert it.status.gap_since is None
+        assert not it.status.in_sync
+
+
 async def test_a_request_that_cannot_connect_fails_with_the_reason() -> None:
     async with synced(engine(informer_max_reconnects=10**9)) as it:
         it.source.offline = True

@@ -87,6 +87,24 @@ async def test_a_cut_during_the_resync_is_one_more_gap_and_not_a_result() -> Non
         assert it.triggers[0] == "reconnect!"
 
 
+async def test_a_loss_during_a_full_sync_never_shows_as_watching() -> None:
+    async with synced(engine()) as it:
+        it.source.listing_gate.clear()
+        it.resource.request_sync()
+        await it.until(lambda: it.status.informer_state is InformerState.RESYNCING)
+        it.source.offline = True
+        it.source.disconnect()
+        it.source.listing_gate.set()
+        seen = []
+        while it.status.informer_state is not InformerState.CONNECTING:
+            seen.append(it.status.informer_state)
+            await asyncio.sleep(0)
+
+        assert set(seen) == {InformerState.RESYNCING, InformerState.DISCONNECTED}
+        it.source.offline = False
+        await it.in_sync()
+
+
 async def park(it: Engine) -> None:
     it.source.expire()
     it.source.put("a", b"missed")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 
 import pytest
 
 from hybridsync import full_sync as module
-from hybridsync.errors import ListingFailed, SweepRefused
+from hybridsync.errors import ListingFailed, SinkUnavailable, SweepRefused
 from hybridsync.model import Batch, Listing
 from hybridsync.testing import MemorySink, MemorySource
-from tests.unit.engine import filled, full_sync, values
+from tests.eventually import eventually
+from tests.unit.engine import ScriptedSink, ScriptedSource, filled, full_sync, values
 
 
 def lose(source: MemorySource, count: int) -> None:
@@ -130,6 +132,23 @@ async def test_a_listing_without_a_position_removes_nothing(count: int) -> None:
     assert len(sink.records) == count
 
 
+async def test_nothing_is_removed_before_the_last_write_is_acknowledged() -> None:
+    source, sink = ScriptedSource(new=b"new"), ScriptedSink()
+    sink.records["gone"] = source.records["new"]._replace(key="gone")
+    sink.gate.clear()
+    sync = asyncio.create_task(full_sync(source, sink).run())
+    await eventually(lambda: sink.in_flight == 1)
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert sink.in_flight == 1, "the removal waits for the write"
+    sink.bug = SinkUnavailable("memory: late failure")
+    sink.gate.set()
+    with pytest.raises(SinkUnavailable, match="late failure"):
+        await sync
+
+    assert "gone" in sink.records
+
+
 async def test_differences_that_outgrow_memory_are_written_by_a_second_listing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -138,10 +157,12 @@ async def test_differences_that_outgrow_memory_are_written_by_a_second_listing(
     for key in list(source.records):
         source.put(key, b"other")
     lose(source, 30)
+    source.hidden = {"nothing/of/ours"}
     sync = full_sync(source, sink)
     await sync.run()
 
     assert source.listings == 2
+    assert sync.listing.unreadable == ["nothing/of/ours"], "of the second listing only"
     assert values(sink) == values(source)
     assert (sync.progress.read, sync.progress.updated, sync.progress.deleted) == (170, 170, 30)
 
@@ -162,13 +183,37 @@ async def test_differences_that_outgrow_memory_are_still_refused_when_too_many_a
     assert source.listings == 1
 
 
+async def test_a_second_listing_that_finds_too_many_gone_removes_nothing_and_says_just_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Only a source that loses most of its records between two listings can get so far."""
+
+    class Shrinks(MemorySource):
+        async def list(self, listing: Listing) -> AsyncGenerator[Batch, None]:
+            if self.listings == 1:
+                lose(self, 150)
+            async for batch in super().list(listing):
+                yield batch
+
+    monkeypatch.setattr(module, "HOLD_BYTES", 1000)
+    source, sink = Shrinks(), MemorySink()
+    for value in (b"old", b"new"):
+        sink.records = dict(source.records)
+        for number in range(200):
+            source.put(f"k{number:05}", value)
+    with pytest.raises(SweepRefused, match=r"150 of 200 records .* nothing was removed"):
+        await full_sync(source, sink).run()
+
+    assert len(sink.records) == 200
+
+
 async def test_a_growing_source_is_held_back_only_until_enough_of_the_mirror_was_seen_alive(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "HOLD_BYTES", 100 * module.RECORD_OVERHEAD_BYTES)
     source, sink = filled(100)
     for number in range(500):
-        source.put(f"z{number:03}", b"new")
+        source.put(f"k00055-{number:03}", b"new")
     await full_sync(source, sink).run()
 
     assert source.listings == 1

@@ -84,6 +84,32 @@ async def test_a_difference_that_a_second_look_does_not_see_does_not_count() -> 
     assert sink.applied == []
 
 
+async def test_a_record_that_changes_all_the_time_and_is_followed_is_no_drift() -> None:
+    """The mirror is behind at every look, and moves on from look to look."""
+    source, _ = filled(5)
+    sink = Catching()
+    sink.records = dict(source.records)
+    source.put("k00001", b"newer")
+
+    def followed() -> None:
+        copy(source, sink)
+        source.put("k00001", b"newest")
+
+    sink.meanwhile = followed
+    report = await verify(source, sink, repair=True, settle_seconds=0)
+
+    assert (report.drift, sink.applied) == (0, [])
+
+
+async def test_a_record_that_changes_all_the_time_and_is_not_followed_is_drift() -> None:
+    source, _ = filled(5)
+    sink = Catching(lambda: source.put("k00001", b"newer"))
+    sink.records = dict(source.records)
+    source.put("k00001", b"new")
+
+    assert facts(await verify(source, sink, settle_seconds=0)) == (0, 0, 1, 0)
+
+
 async def test_what_is_gone_from_both_sides_at_the_second_look_does_not_count() -> None:
     source, sink = drifted()
 
