@@ -15,9 +15,18 @@ from benchmarks.rig import COLLECTION, ROOT, Rig, run_process
 from benchmarks.tree import Tree
 
 
+CURATOR_CACHE_LARGEST = 50_000
+"""Curator 5.4, which Debian has, counts with a `Phaser` what it waits for, and drops everything past 65,535
+without a word but a line in the log (CURATOR-690, https://github.com/apache/curator/issues/1205)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """One peer. `writes`: fills a mirror, which is then checked. `copies`: needs ready-made documents."""
+    """One peer.
+
+    `writes`: fills a mirror, which is then checked. `copies`: needs ready-made documents. `largest`: the
+    largest tree that it can load; hybridsync is then measured on that one as well.
+    """
 
     what: str
     module: str = ""
@@ -25,6 +34,11 @@ class Peer:
     writes: bool = True
     copies: bool = False
     cache: str = ""
+    largest: int | None = None
+
+    def tree(self, tree: Tree) -> Tree:
+        """The tree that it is measured on instead of `tree`."""
+        return tree if self.largest is None or tree.size <= self.largest else Tree(self.largest)
 
 
 PEERS = {
@@ -36,7 +50,9 @@ PEERS = {
     "multiread": Peer("bare multiRead walk, data thrown away", "multiread_walk", writes=False),
     "get_async": Peer("pipelined get_async + bulk_write", "get_async"),
     "tree_cache": Peer("kazoo TreeCache + bulk_write", "tree_cache"),
-    "curator_cache": Peer("Curator CuratorCache, memory only", writes=False, cache="CuratorCache"),
+    "curator_cache": Peer(
+        "Curator CuratorCache, memory only", writes=False, cache="CuratorCache", largest=CURATOR_CACHE_LARGEST
+    ),
     "curator_tree_cache": Peer("Curator TreeCache, memory only", writes=False, cache="TreeCache"),
 }
 

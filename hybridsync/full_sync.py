@@ -58,8 +58,8 @@ class FullSync:
     async def run(self) -> None:
         """Makes the sink equal to the source.
 
-        Raises `SweepRefused`, `SyncStalled`, and whatever source and sink raise. After an error no
-        record has been removed.
+        Raises `SweepRefused` and `ListingFailed`, both before any record is removed, `SyncStalled`, and
+        whatever source and sink raise. Running it again makes good what any error left half done.
         """
         try:
             async with asyncio.timeout(self._stall_seconds) as self._deadline:

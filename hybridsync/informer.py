@@ -237,7 +237,7 @@ class Informer:
             self.owed.succeeded()
             self._last_proof = time.monotonic()
             self.freshness.close_gap(listed_from)
-            if trigger is Trigger.MAX_RECONNECTS:
+            if self.ladder.exhausted:
                 self.ladder.reset()
             return
         self.owed.failed(trigger, time.monotonic())
@@ -296,7 +296,9 @@ class Informer:
         self.ladder.reset()
 
     async def _pause(self, seconds: float) -> None:
-        """Sleeps `seconds`, or until the service stops."""
+        """Sleeps `seconds`, or until the service stops or somebody asks for a full sync."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self.stopping.wait()
+                while not self._runner.wanted and not self.stopping.is_set():
+                    self._wake.clear()
+                    await self._wake.wait()

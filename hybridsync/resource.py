@@ -160,6 +160,7 @@ class Resource:
                 decision = await self.plan()
             except SinkError as error:
                 self._informer.error = describe(error)
+                self._runner.refuse(error)
                 self._log.warning("cannot decide yet", error=describe(error))
                 with suppress(TimeoutError):
                     async with asyncio.timeout(backoff.next_delay()):

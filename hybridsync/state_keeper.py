@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
+import structlog
+
 from hybridsync.errors import SinkError
 from hybridsync.recovery import Backoff
 from hybridsync.state import StateStore, SyncState
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("hybridsync")
 
 
 class StateKeeper:
@@ -50,7 +54,11 @@ class StateKeeper:
         while self._unsaved:
             try:
                 await self.save()
-            except SinkError:
+            except Exception as error:
+                if not isinstance(error, SinkError):
+                    log.exception(
+                        "a state could not be saved; it will be tried again", resource=self.state.resource_type
+                    )
                 await asyncio.sleep(backoff.next_delay())
 
     async def close(self, seconds: float) -> None:

@@ -32,7 +32,9 @@ def shared_place(
 @pytest.fixture
 def own_place(own_zookeeper: ZooKeeperServer, own_mongodb: MongoServer) -> Iterator[Place]:
     """A place on servers that this test may stop, freeze and kill."""
-    with a_place(own_zookeeper.hosts, own_mongodb.uri) as made:
-        yield made
-        own_zookeeper.resume()
-        own_mongodb.resume()
+    with a_place(own_zookeeper.hosts, own_mongodb.uri, keep=True) as made:
+        try:
+            yield made
+        finally:
+            own_zookeeper.resume()
+            own_mongodb.resume()

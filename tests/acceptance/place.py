@@ -12,6 +12,7 @@ from typing import Any
 import pymongo
 from bson.codec_options import CodecOptions
 from kazoo.client import KazooClient
+from kazoo.exceptions import NoNodeError, NotEmptyError
 from pymongo.collection import Collection
 from pymongo.database import Database
 
@@ -86,18 +87,40 @@ class Place:
             one.get(timeout=60)
 
 
+def remove_tree(client: KazooClient, root: str) -> None:
+    """`delete_tree` for many znodes: whole levels at once, the deepest first."""
+    levels = [[root]]
+    while levels[-1]:
+        asked = [(path, client.get_children_async(path)) for path in levels[-1]]
+        levels.append([f"{path}/{name}" for path, names in asked for name in _found(names)])
+    for level in reversed(levels):
+        for deletion in [client.delete_async(path) for path in level]:
+            _found(deletion)
+    delete_tree(client, root)
+
+
+def _found(answer: Any) -> Any:
+    """The answer; empty for a znode that is not there any more, or that has a new child."""
+    try:
+        return answer.get(timeout=60)
+    except (NoNodeError, NotEmptyError):
+        return []
+
+
 @contextmanager
-def a_place(zookeeper: str, mongodb_uri: str) -> Iterator[Place]:
-    """A place on these servers, removed afterwards."""
+def a_place(zookeeper: str, mongodb_uri: str, *, keep: bool = False) -> Iterator[Place]:
+    """A place on these servers, removed afterwards unless the servers are thrown away anyway (`keep`)."""
     name = uuid.uuid4().hex[:8]
     root, database = f"/p-{name}", f"p_{name}"
     as_super = [("digest", f"super:{SUPER_PASSWORD}")]
     client: pymongo.MongoClient[Document] = pymongo.MongoClient(mongodb_uri, tz_aware=True)
-    with client, connected(zookeeper) as zk, connected(zookeeper, auth_data=as_super) as cleaner:
-        options: CodecOptions[Document] = CodecOptions(tz_aware=True)
-        handle: Database[Document] = client.get_database(database, codec_options=options)
+    options: CodecOptions[Document] = CodecOptions(tz_aware=True)
+    handle: Database[Document] = client.get_database(database, codec_options=options)
+    with client, connected(zookeeper) as zk:
         try:
             yield Place(zookeeper, with_database(mongodb_uri, database), root, zk, handle)
         finally:
-            delete_tree(cleaner, root)
-            client.drop_database(database)
+            if not keep:
+                client.drop_database(database)
+                with connected(zookeeper, auth_data=as_super) as cleaner:
+                    remove_tree(cleaner, root)

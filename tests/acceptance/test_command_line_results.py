@@ -93,7 +93,8 @@ def test_sync_of_an_unknown_name_is_2_and_names_the_known_ones(tree: dict[str, s
 
 
 def test_a_sync_that_fails_says_why_and_is_1(tree: dict[str, str]) -> None:
-    result = json_of("sync", settings=tree | {"ZOOKEEPER_HOSTS": f"127.0.0.1:{free_port()}"}, code=1)
+    away = {"ZOOKEEPER_HOSTS": f"127.0.0.1:{free_port()}", "ZOOKEEPER_SESSION_TIMEOUT_SECONDS": "2"}
+    result = json_of("sync", settings=tree | away, code=1)
 
     assert "ZooKeeper" in result["results"]["services"]["error"]
 

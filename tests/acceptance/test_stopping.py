@@ -101,7 +101,7 @@ def test_while_it_connects_to_zookeeper(place: Place, proxy_factory: Proxies, ho
 
 @BOTH
 def test_in_the_middle_of_the_first_sync(place: Place, proxy_factory: Proxies, number: signal.Signals) -> None:
-    place.grow({"": b""} | {f"/{number}": b"x" * 300 for number in range(3_000)})
+    place.grow({"": b""} | {f"/{number}": b"x" * 300 for number in range(1_500)})
     proxy = proxy_factory("127.0.0.1", int(place.zookeeper.rpartition(":")[2]))
     proxy.delay(0.1)
     settings = place.settings(ZOOKEEPER_HOSTS=proxy.address)
@@ -157,7 +157,7 @@ def test_with_changes_pending_and_mongodb_frozen(own_place: Place, own_mongodb: 
 def test_in_the_middle_of_a_sync_with_both_servers_frozen(
     own_place: Place, own_zookeeper: ZooKeeperServer, own_mongodb: MongoServer, proxy_factory: Proxies
 ) -> None:
-    own_place.grow({"": b""} | {f"/{number}": b"x" * 300 for number in range(3_000)})
+    own_place.grow({"": b""} | {f"/{number}": b"x" * 300 for number in range(1_500)})
     proxy = proxy_factory("127.0.0.1", own_zookeeper.port)
     proxy.delay(0.1)
     with service(own_place.settings(ZOOKEEPER_HOSTS=proxy.address)) as started:
