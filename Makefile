@@ -2,17 +2,19 @@
 #
 #   make demo DEMO_ARGS=--once     ends by itself
 #   make test TEST_ARGS='-k proxy' hands arguments to pytest
+#   make bench BENCH_ARGS='--only B1 --size 10000'   figures; see benchmarks/__main__.py
 #   make PYTHON=/path/to/python3   chooses the Python; VENV=DIR the place of the virtual environment
 
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: demo test wheel constraints clean
+.PHONY: demo test bench wheel constraints clean
 
 VENV ?= .venv
 PYTHON ?=
 DEMO_ARGS ?=
 TEST_ARGS ?=
+BENCH_ARGS ?=
 
 # Both names: from pip 25.3 on, the first no longer reaches the environments that packages are built in.
 export PIP_CONSTRAINT = $(CURDIR)/constraints.txt
@@ -28,6 +30,10 @@ test: $(VENV)/.system $(VENV)/.dev
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/python -m pytest $(TEST_ARGS)
+
+# Takes about 20 minutes on a quiet machine, 6 GB of memory, and writes benchmarks/RESULTS.md.
+bench: $(VENV)/.system $(VENV)/.dev $(VENV)/.curator
+	$(VENV)/bin/python -m benchmarks $(BENCH_ARGS)
 
 # The package in dist/, to install anywhere: it needs no checkout.
 wheel: $(VENV)/.dev
@@ -97,4 +103,14 @@ $(VENV)/.system: $(VENV)/.created
 	if ! command -v mongod >/dev/null && [ -z "$$(ls /usr/lib/*/libcurl.so.4 /usr/lib*/libcurl.so.4 2>/dev/null)" ]; then \
 	  install libcurl4 || missing 'the library libcurl' libcurl4; \
 	fi; \
+	touch $@
+
+# Only what some of the peers need: Apache Curator, and a compiler for the program that runs it. Without
+# them those peers are left out, and the results say so.
+$(VENV)/.curator: $(VENV)/.created
+	@$(install); \
+	[ -e /usr/share/java/curator-recipes.jar ] || install libcurator-recipes-java || \
+	  echo "Apache Curator is not measured: the Debian package libcurator-recipes-java cannot be installed" >&2; \
+	command -v javac >/dev/null || install default-jdk-headless || \
+	  echo "Apache Curator is not measured: the Debian package default-jdk-headless cannot be installed" >&2; \
 	touch $@

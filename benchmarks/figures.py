@@ -64,7 +64,7 @@ class Outcome:
 
     def told(self, what: str, value: float, unit: str = "") -> None:
         """A figure without a target."""
-        self.claims.append(Claim(what, "–", _with_unit(value, unit), None))
+        self.claims.append(Claim(what, "", _with_unit(value, unit), None))
 
     @property
     def text(self) -> str:

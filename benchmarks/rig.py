@@ -55,6 +55,8 @@ class Rig:
     """Private servers with the trees that were asked for so far. Use it in a `with` block."""
 
     def __init__(self) -> None:
+        self.load_before = os.getloadavg()[0]
+        self.zookeeper_heap_mb = HEAP_MB
         self._directory = tempfile.TemporaryDirectory(prefix="hybridsync-bench-")
         base = Path(self._directory.name)
         self.directory = base
@@ -163,7 +165,9 @@ def run_process(arguments: Sequence[str], env: Mapping[str, str]) -> str:
         check=False,
     )
     if done.returncode != 0:
-        raise RuntimeError(f"{' '.join(arguments)} ended with {done.returncode}: {(done.stderr or done.stdout)[-2000:]}")
+        raise RuntimeError(
+            f"{' '.join(arguments)} ended with {done.returncode}: {(done.stderr or done.stdout)[-2000:]}"
+        )
     return done.stdout
 
 

@@ -1,4 +1,5 @@
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.atomic.AtomicLong;
 import org.apache.curator.framework.CuratorFramework;
 import org.apache.curator.framework.CuratorFrameworkFactory;
 import org.apache.curator.framework.recipes.cache.CuratorCache;
@@ -29,16 +30,19 @@ public class CuratorLoad {
                 ended = System.nanoTime();
                 count = cache.size();
             } else {
+                AtomicLong added = new AtomicLong();
                 TreeCache cache = TreeCache.newBuilder(client, root).build();
                 cache.getListenable().addListener((framework, event) -> {
-                    if (event.getType() == TreeCacheEvent.Type.INITIALIZED) {
+                    if (event.getType() == TreeCacheEvent.Type.NODE_ADDED) {
+                        added.incrementAndGet();
+                    } else if (event.getType() == TreeCacheEvent.Type.INITIALIZED) {
                         loaded.countDown();
                     }
                 });
                 cache.start();
                 loaded.await();
                 ended = System.nanoTime();
-                count = -1;
+                count = added.get();
             }
             System.out.printf("{\"seconds\": %.6f, \"count\": %d}%n", (ended - began) / 1e9, count);
         }

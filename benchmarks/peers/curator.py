@@ -58,3 +58,10 @@ def load(hosts: str, root: str, cache: str, directory: Path) -> dict[str, Any]:
         raise RuntimeError(f"{cache} of Curator ended with {done.returncode}: {done.stderr[-1000:]}")
     told: dict[str, Any] = json.loads(done.stdout)
     return told
+
+
+def curator_version() -> str | None:
+    """The version of Debian's Curator, by the name of its jar; `None` when it is not installed."""
+    jar = _JARS / "curator-recipes.jar"
+    named = [found.stem.rpartition("-")[2] for found in _JARS.glob("curator-recipes-[0-9]*.jar")]
+    return named[0] if named and jar.exists() else None

@@ -20,9 +20,6 @@ HINT_CREATED = "created"
 
 _HINTS = {CREATED: HINT_CREATED, CHANGED: "changed", DELETED: "deleted"}
 
-FOR_EVER = (1 << 63) - 1
-"""A position after all others: what is excluded, or outside the root, never belongs into the mirror."""
-
 BATCH_RECORDS = 500
 BATCH_BYTES = 4 * 1024 * 1024
 MAX_PROBE_SECONDS = 10.0

@@ -148,6 +148,7 @@ class Link:
 
     def established(self, negotiated_seconds: float) -> None:
         """The connection is up and authenticated (connection thread)."""
+        self.last_failure = None
         self.negotiated_seconds = negotiated_seconds
         self.post(self._owner.on_connected, self)
 
@@ -253,7 +254,9 @@ class _Connection(ConnectionHandler):  # type: ignore[misc]
             else:
                 self._link.failed(f"{host}:{port}: the connection was lost {lasted:.1f} s after the handshake")
                 if self._hung_up:
-                    delay = min(MAX_RETRY_SECONDS, 0.1 * 2.0**self._hung_up)
+                    # well below the session timeout: the delay itself must not cost the session
+                    most = min(MAX_RETRY_SECONDS, self._link.negotiated_seconds / 4)
+                    delay = min(most, 0.1 * 2.0**self._hung_up)
                     self.client._stopped.wait(delay * random.uniform(0.5, 1.0))
                 self._hung_up = min(self._hung_up + 1, 10)
         return outcome

@@ -25,6 +25,9 @@ from hybridsync.zookeeper.mailbox import Mailbox
 from hybridsync.zookeeper.settings import SessionSettings, credentials_of, servers_of, tls_context_of
 
 MIN_DEADLINE_SECONDS = 10.0
+CONNECT_SECONDS = 10.0
+"""How long `connect` waits before it says that there is no connection; the attempts go on behind it."""
+
 CLOSE_SECONDS = 2.0
 """What closing in good order may take; then the socket is shut, and the thread gets half of it again."""
 
@@ -82,11 +85,12 @@ class Session:
         """Returns the epoch once requests can be sent; starts connecting when that was not done yet.
 
         Raises `PositionExpired` once after each session that ended, `SourceDisconnected` when there
-        is no connection within `deadline_seconds`, and `SourceUnsupported` when the server is too old.
+        is no connection within `CONNECT_SECONDS`, and `SourceUnsupported` when the server is too old.
         """
         self._start()
+        patience = min(CONNECT_SECONDS, self.deadline_seconds)
         try:
-            async with asyncio.timeout(self.deadline_seconds):
+            async with asyncio.timeout(patience):
                 while True:
                     if self._closed:
                         raise SourceDisconnected(f"the session with {self.where} is closed")
@@ -102,7 +106,7 @@ class Session:
             failure = (self._link and self._link.last_failure) or self._last_failure
             because = f": {failure}" if failure else ""
             raise SourceDisconnected(
-                f"no connection to {self.where} within {self.deadline_seconds:g} s{because}"
+                f"no connection to {self.where} within {patience:g} s{because}"
             ) from None
 
     async def _check(self) -> bool:
@@ -172,7 +176,8 @@ class Session:
         self._cancel_timer()
         loop = asyncio.get_running_loop()
         if link.was_connected:
-            self._over = f"the session with {self.where} is over"
+            because = f": {link.last_failure}" if link.last_failure else ""
+            self._over = f"the session with {self.where} is over{because}"
             _log.warning("ZooKeeper session over", servers=self.where, reason=link.last_failure)
             self._disconnected(PositionExpired(self._over))
         steady = link.was_connected and loop.time() - self._connected_at > STEADY_SECONDS

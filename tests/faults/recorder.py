@@ -169,6 +169,6 @@ class Recorder:
         if error is None:
             assert not self._thread.is_alive(), "the recorder does not end"
             assert self.answers, "the recorder has no answer at all"
-            assert self.violations == []
+            assert not self.violations, "false claims:\n" + "\n".join(self.violations)
         elif self.violations:
             error.add_note("recorded violations:\n" + "\n".join(self.violations))
