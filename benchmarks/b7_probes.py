@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks.command_line import parser, run_alone
 from benchmarks.figures import Figure, Outcome, percentile
-from benchmarks.rig import ROOT, Rig, say
+from benchmarks.rig import COLLECTION, ROOT, Rig, say
 from benchmarks.service import Service
 from benchmarks.tree import Tree
 from hybridsync.embedded.ports import free_port
@@ -75,6 +75,7 @@ def _round(rig: Rig, tree: Tree, idle_port: int, rate: float) -> dict[str, Any]:
                     output, _ = prober.communicate(timeout=_SECONDS)
             finally:
                 prober.kill()
+        rig.check(tree, database[COLLECTION])
     told: dict[str, Any] = json.loads(output)
     return told
 

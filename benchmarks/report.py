@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.figures import Figure, Outcome, number
 from benchmarks.peers.curator import curator_version
-from benchmarks.rig import Rig
+from benchmarks.rig import CACHE_GB, HEAP_MB, Rig
 from hybridsync.version import version as hybridsync_version
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -46,8 +46,8 @@ def _circumstances(rig: Rig, minutes: float) -> str:
         "load before": f"{rig.load_before:.2f} (1 minute average)",
         "hybridsync": hybridsync_version(),
         "Python": f"{platform.python_version()}, {', '.join(f'{name} {version(name)}' for name in _PACKAGES)}",
-        "ZooKeeper": f"{_zookeeper(rig)}, standalone, forceSync=no, heap {rig.zookeeper_heap_mb} MB",
-        "MongoDB": f"{rig.client.server_info()['version']}, replica set of one, w=majority, journal",
+        "ZooKeeper": f"{_zookeeper(rig)}, standalone, forceSync=no, heap {HEAP_MB} MB",
+        "MongoDB": f"{_mongodb(rig)}, replica set of one, w=majority, journal, cache {CACHE_GB} GB",
         "Java": f"{_java()}; Curator {curator_version() or 'missing'}",
     }
     return _table(["", ""], ([name, text] for name, text in told.items()))
@@ -94,6 +94,10 @@ def _memory_gb() -> float:
 def _zookeeper(rig: Rig) -> str:
     found = re.search(r"version: ([\d.]+)", rig.zookeeper.ask("srvr"))
     return found[1] if found else "unknown"
+
+
+def _mongodb(rig: Rig) -> str:
+    return str(rig.client.server_info()["version"])
 
 
 def _java() -> str:

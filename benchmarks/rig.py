@@ -34,6 +34,12 @@ COLLECTION = "mirror"
 """The resource, and with it the collection."""
 
 HEAP_MB = 4096
+"""Of ZooKeeper."""
+
+CACHE_GB = 2
+OPLOG_MB = 2048
+"""Of MongoDB."""
+
 _COMMAND_SECONDS = 1800.0
 
 _JVM = (
@@ -51,17 +57,26 @@ class Synced:
     result: Mapping[str, Any]
 
 
+class _RoomyMongo(MongoServer):
+    """The private server, with memory as a server in production has it: a million documents must fit."""
+
+    def _command(self) -> list[str]:
+        command = list(super()._command())
+        for option, setting in (("--wiredTigerCacheSizeGB", str(CACHE_GB)), ("--oplogSize", str(OPLOG_MB))):
+            command[command.index(option) + 1] = setting
+        return command
+
+
 class Rig:
     """Private servers with the trees that were asked for so far. Use it in a `with` block."""
 
     def __init__(self) -> None:
         self.load_before = os.getloadavg()[0]
-        self.zookeeper_heap_mb = HEAP_MB
         self._directory = tempfile.TemporaryDirectory(prefix="hybridsync-bench-")
         base = Path(self._directory.name)
         self.directory = base
         self.zookeeper = ZooKeeperServer(base / "zookeeper", heap_mb=HEAP_MB, jvm_options=_JVM)
-        self.mongodb = MongoServer(base / "mongodb")
+        self.mongodb = _RoomyMongo(base / "mongodb")
         self._truths: dict[Tree, dict[str, Znode]] = {}
         self._databases = 0
 

@@ -85,7 +85,7 @@ class MongoDB:
 
     async def new_session(self) -> Session:
         """A session for writes that must not overtake each other. Raises `SinkError`."""
-        return await self.run(self._client.start_session)
+        return await self.retrying(self._client.start_session)
 
     async def collection_info(self, name: str) -> dict[str, Any] | None:
         """What `listCollections` says about one collection; `None` when it does not exist."""

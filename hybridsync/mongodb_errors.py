@@ -14,6 +14,7 @@ from typing import Any
 from bson.errors import BSONError, InvalidDocument
 from pymongo.errors import (
     BulkWriteError,
+    ConfigurationError,
     ConnectionFailure,
     DocumentTooLarge,
     OperationFailure,
@@ -110,6 +111,8 @@ def _is_transient(error: Exception) -> bool:
         return False  # a refused login takes the server out of the driver's list for some seconds
     if isinstance(error, (ConnectionFailure, TimeoutError)):
         return True
+    if isinstance(error, ConfigurationError) and "Sessions are not supported" in str(error):
+        return True  # said of every MongoDB that is just starting; those without sessions are long gone
     if not isinstance(error, PyMongoError):
         return False
     if error.timeout or any(error.has_error_label(label) for label in _LABELS):

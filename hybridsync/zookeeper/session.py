@@ -105,9 +105,7 @@ class Session:
         except TimeoutError:
             failure = (self._link and self._link.last_failure) or self._last_failure
             because = f": {failure}" if failure else ""
-            raise SourceDisconnected(
-                f"no connection to {self.where} within {patience:g} s{because}"
-            ) from None
+            raise SourceDisconnected(f"no connection to {self.where} within {patience:g} s{because}") from None
 
     async def _check(self) -> bool:
         """Whether the server knows multiRead, asked once a session; `False` when the connection went away."""
