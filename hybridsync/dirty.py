@@ -11,11 +11,16 @@ Used on the event loop's thread only.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 from hybridsync.model import Dirty
 
 Marker = int
+
+
+class Taken(list[Dirty]):
+    """One batch of keys that is out for reading and writing."""
 
 
 class DirtySet:
@@ -28,13 +33,13 @@ class DirtySet:
         self._limit = limit
         self._wake = wake
         self._waiting: dict[str, tuple[Marker, Any]] = {}
-        self._taken: dict[str, tuple[Marker, Any]] = {}
+        self._taken: dict[int, dict[str, tuple[Marker, Any]]] = {}
         self._next: Marker = 0
         self._overflowed = False
 
     def __len__(self) -> int:
         """How many keys are not yet acknowledged."""
-        return len(self._waiting) + len(self._taken)
+        return len(self._waiting) + sum(map(len, self._taken.values()))
 
     @property
     def waiting(self) -> int:
@@ -63,27 +68,30 @@ class DirtySet:
         self._next += 1
         self._wake()
 
-    def take(self, at_most: int) -> list[Dirty]:
-        """Takes the oldest keys out for reading; `acknowledge` or `give_back` must follow."""
-        keys: list[Dirty] = []
-        for key in self._waiting:
-            if len(keys) >= at_most:
-                break
-            keys.append(Dirty(key, self._waiting[key][1]))
-        for key, _ in keys:
-            self._taken[key] = self._waiting.pop(key)
-        return keys
+    def take(self, at_most: int) -> Taken:
+        """Takes the oldest keys out for reading; `acknowledge` or `give_back` must follow.
 
-    def acknowledge(self) -> None:
-        """Says that the sink has acknowledged everything that was taken."""
-        self._taken.clear()
+        Several batches may be out at once; a key that is marked meanwhile may be in two of them.
+        """
+        taken = Taken(Dirty(key, hint) for key, (_, hint) in islice(self._waiting.items(), at_most))
+        self._taken[id(taken)] = {key: self._waiting.pop(key) for key, _ in taken}
+        return taken
 
-    def give_back(self) -> None:
-        """Puts what was taken back in front: it was not written."""
-        returned, self._taken = self._taken, {}
-        for key, (_, hint) in self._waiting.items():
-            returned[key] = (returned[key][0], hint) if key in returned else self._waiting[key]
-        self._waiting = returned
+    def acknowledge(self, taken: Taken | None = None) -> None:
+        """Says that the sink has acknowledged a batch; without one, everything that was taken."""
+        if taken is None:
+            self._taken.clear()
+        else:
+            self._taken.pop(id(taken), None)
+
+    def give_back(self, taken: Taken | None = None) -> None:
+        """Puts a batch back in its old place, with the newest hints: it was not written."""
+        batches = list(self._taken) if taken is None else [id(taken)]
+        for batch in batches:
+            for key, entry in self._taken.pop(batch, {}).items():
+                newer = self._waiting.get(key)
+                self._waiting[key] = entry if newer is None else (min(entry[0], newer[0]), newer[1])
+        self._waiting = dict(sorted(self._waiting.items(), key=lambda item: item[1][0]))
         self._wake()
 
     def clear(self) -> None:
@@ -100,5 +108,5 @@ class DirtySet:
         """Whether everything marked before `marker` is acknowledged."""
         if self._overflowed:
             return False
-        oldest = next(iter(self._taken.values()), None) or next(iter(self._waiting.values()), None)
-        return oldest is None or oldest[0] >= marker
+        batches = (self._waiting, *self._taken.values())  # each with its oldest key first
+        return all(next(iter(batch.values()))[0] >= marker for batch in batches if batch)

@@ -8,20 +8,26 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from hybridsync.dirty import DirtySet
+from hybridsync.dirty import DirtySet, Taken
 from hybridsync.errors import HybridSyncError
-from hybridsync.model import Change, Put, Record
+from hybridsync.model import Change, Put, Record, Remove
 from hybridsync.sinks.base import Sink
 from hybridsync.sources.base import Source
 from hybridsync.status import Counters
 
 BATCH_KEYS = 1000
 
+IN_FLIGHT = 4
+"""Batches that are being written at once."""
+
 
 class DirtyWriter:
     """Empties a `DirtySet` batch by batch; nothing leaves the set before it is acknowledged.
 
-    `committed_at` and `on_propagation`: see `Resource`.
+    While some batches are being written the next one is read. Puts may overtake each other, as the sink
+    keeps the newest version; a removal waits for everything before it, because a put that came late
+    would bring back what was removed. `on_written` is called after each acknowledgement; `committed_at`
+    and `on_propagation`: see `Resource`.
     """
 
     def __init__(
@@ -34,27 +40,70 @@ class DirtyWriter:
         committed_at: Callable[[Record], float | None],
     ) -> None:
         self.on_propagation: list[Callable[[float], None]] = []
+        self.on_written: Callable[[], None] = lambda: None
         self._dirty = dirty
         self._source = source
         self._sink = sink
         self._counters = counters
         self._log = log
         self._committed_at = committed_at
+        self._writing: set[asyncio.Task[None]] = set()
+        self._failure: Exception | None = None
 
     async def write_some(self) -> None:
-        """One batch. After an error (whatever source and sink raise) its keys are dirty as before."""
-        keys = self._dirty.take(BATCH_KEYS)
+        """Reads one batch and starts to write it, as soon as there is room.
+
+        Raises what the source raised for this batch, or the sink for an earlier one. After an
+        error nothing is being written, and every key that was not acknowledged is dirty as before.
+        """
+        while len(self._writing) >= IN_FLIGHT:
+            await asyncio.wait(set(self._writing), return_when=asyncio.FIRST_COMPLETED)
+        if self._failure is not None:
+            await self.drain()
+        taken = self._dirty.take(BATCH_KEYS)
         try:
-            changes = await self._source.read(keys)
-            applied = await self._sink.apply(changes)
+            changes = await self._source.read(taken)
+            if any(isinstance(change, Remove) for change in changes):
+                await self.drain()
         except BaseException:
-            self._dirty.give_back()
+            self._dirty.give_back(taken)
             raise
-        self._dirty.acknowledge()
+        task = asyncio.create_task(self._write(taken, changes))
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+
+    async def _write(self, taken: Taken, changes: Sequence[Change]) -> None:
+        try:
+            applied = await self._sink.apply(changes)
+        except BaseException as error:
+            if isinstance(error, Exception):
+                self._failure = error
+            self._dirty.give_back(taken)
+            if not isinstance(error, Exception):
+                raise
+            return
+        self._dirty.acknowledge(taken)
         self._counters.count_changes(applied)
         for key, reason in applied.failed.items():
             self._log.error("a document could not be stored", key=key, reason=reason)
         self._report_propagation(changes)
+        self.on_written()
+
+    async def drain(self) -> None:
+        """Waits until nothing is being written. Raises what the sink raised meanwhile."""
+        while self._writing:
+            await asyncio.wait(set(self._writing))
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+
+    async def abandon(self) -> None:
+        """Gives up what is being written; whatever becomes of it, its keys are dirty as before."""
+        for task in self._writing:
+            task.cancel()
+        while self._writing:
+            await asyncio.wait(set(self._writing))
+        self._failure = None
 
     async def flush(self, seconds: float) -> None:
         """Writes what is pending, as far as the time for it reaches; the next start makes the rest good."""
@@ -62,6 +111,7 @@ class DirtyWriter:
             async with asyncio.timeout(seconds):
                 while self._dirty.waiting:
                     await self.write_some()
+                await self.drain()
         except (TimeoutError, HybridSyncError) as error:
             self._log.warning("stopped with changes pending", pending=len(self._dirty), error=str(error))
 

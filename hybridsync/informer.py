@@ -17,7 +17,7 @@ import structlog
 
 from hybridsync.dirty import DirtySet
 from hybridsync.dirty_writer import DirtyWriter
-from hybridsync.errors import HybridSyncError, PositionExpired, SourceDisconnected, SourceError
+from hybridsync.errors import HybridSyncError, PositionExpired, SinkError, SourceDisconnected, SourceError
 from hybridsync.freshness import Freshness
 from hybridsync.options import ResourceOptions
 from hybridsync.owed_sync import NEVER, OwedSync
@@ -60,6 +60,7 @@ class Informer:
         self._source = source
         self._dirty = dirty
         self._writer = writer
+        writer.on_written = self._on_written
         self._runner = runner
         self._keeper = keeper
         self._options = options
@@ -69,6 +70,7 @@ class Informer:
         self._wake = asyncio.Event()
         self._was_watching = False
         self._expired = False
+        self._not_before = 0.0
         self._last_proof = 0.0
 
     def wake(self) -> None:
@@ -107,7 +109,8 @@ class Informer:
         self.owed.schedule(time.monotonic())
         while not self.stopping.is_set():
             try:
-                self.set_state(InformerState.CONNECTING)
+                if time.monotonic() >= self._not_before:
+                    self.set_state(InformerState.CONNECTING)
                 await self._connect()
                 if not self.stopping.is_set():
                     await self._follow()
@@ -118,7 +121,22 @@ class Informer:
                 raise
 
     async def _connect(self) -> None:
-        """Returns when connected or when stopping."""
+        """Returns when connected and the back-off is over, or when stopping.
+
+        The back-off runs beside the connecting, and the end of a session ends it: that calls for a
+        full sync at once.
+        """
+        not_before, self._not_before = self._not_before, 0.0
+        try:
+            await self._connected()
+        except PositionExpired:
+            raise
+        except SourceError:
+            await self._pause(not_before - time.monotonic())
+            raise
+        await self._pause(not_before - time.monotonic())
+
+    async def _connected(self) -> None:
         connecting = asyncio.create_task(self._source.connect())
         stopping = asyncio.create_task(self.stopping.wait())
         try:
@@ -150,6 +168,7 @@ class Informer:
             finally:
                 self.freshness.open_gap(utc_now())
                 prover.cancel()
+                await self._writer.abandon()
                 await asyncio.wait({prover})
 
     def _on_lost(self) -> None:
@@ -168,7 +187,6 @@ class Informer:
                 prover.result()  # ends by itself only when the watch is lost, or with a bug to be seen
             if self.stopping.is_set():
                 await self._writer.flush(FLUSH_SECONDS)
-                self.freshness.settle(self._dirty)
                 return
             if self._dirty.overflowed:
                 self._overflowed()
@@ -210,7 +228,8 @@ class Informer:
             self.error = describe(error)
             self._log.warning("changes wait", pending=len(self._dirty), error=self.error)
             await self._pause(self._write_retry.next_delay())
-            return
+
+    def _on_written(self) -> None:
         self._write_retry.reset()
         self.error = None
         self.freshness.settle(self._dirty)
@@ -225,6 +244,8 @@ class Informer:
     async def full_sync(self) -> None:
         """Runs one full sync and draws the consequences. Raises what ends the watch, and bugs."""
         trigger = self.owed.trigger or Trigger.MANUAL
+        with suppress(SinkError):  # its keys are dirty as before, and the sync writes them, too
+            await self._writer.drain()
         before, listed_from = self.state, utc_now()
         self.set_state(InformerState.RESYNCING)
         try:
@@ -275,10 +296,9 @@ class Informer:
             failures=self.ladder.failures,
             next_try_seconds=round(delay, 2),
         )
+        self._not_before = time.monotonic() + delay
         if needs_consent and not self._options.auto_sync_on_informer_failure:
             await self._park(owed)
-        else:
-            await self._pause(delay)
 
     async def _park(self, owed: Trigger) -> None:
         """Waits for a person to trigger a sync."""
