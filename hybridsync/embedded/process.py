@@ -130,6 +130,9 @@ class Server(ABC):
     def pause(self) -> None:
         """Freezes the server (SIGSTOP): connections stay open and nothing is answered."""
         self._signal(signal.SIGSTOP)
+        deadline = time.monotonic() + STOP_SECONDS
+        while not self._is_frozen() and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS / 10)
 
     def resume(self) -> None:
         """Ends a pause."""
@@ -171,6 +174,11 @@ class Server(ABC):
             raise ConfigurationError(f"{self.name} cannot be started: {error}") from error
         finally:
             os.close(lock)
+
+    def _is_frozen(self) -> bool:
+        """Whether every thread has stopped: the signal is only the beginning of that (`man 5 proc`)."""
+        stats = Path(f"/proc/{self.pid}/task").glob("*/stat")
+        return all(stat.read_text().rpartition(")")[2].split()[0] == "T" for stat in stats)
 
     def _lock(self) -> int:
         lock = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
