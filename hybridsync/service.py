@@ -7,8 +7,6 @@ manager and its routes, and leaves signals and the process to that application.
 from __future__ import annotations
 
 import asyncio
-import gc
-import sys
 from collections.abc import AsyncIterator, Awaitable
 from typing import NoReturn, overload
 
@@ -193,21 +191,7 @@ async def _serve(settings: Settings, stop: StopSignal) -> None:
     stop.follow(asyncio.get_running_loop())
     service = Service(settings)
     await service.start()
-    _share_the_time()
     await stop.wait()
     service.begin_stopping()
     await service.stop()
     log.info("stopped")
-
-
-def _share_the_time() -> None:
-    """Keeps probes quick during a full sync, when several threads want to run Python at once.
-
-    What is loaded by now stays, so the collector need not look through it again, and a sync makes many
-    short-lived tuples: with the defaults it stops the event loop for tens of milliseconds. And a
-    thread that waits for the interpreter gets it within half a millisecond instead of five.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
-    sys.setswitchinterval(0.0005)

@@ -21,7 +21,7 @@ from hybridsync.cli.status import status
 from hybridsync.cli.sync import sync
 from hybridsync.cli.verify import verify
 from hybridsync.errors import ConfigurationError, HybridSyncError
-from hybridsync.process import leave
+from hybridsync.process import leave, share_the_time
 from hybridsync.version import version as installed_version
 
 
@@ -82,6 +82,7 @@ app.command(short_help="Run on private servers with a sample tree.")(demo)
 
 def main() -> NoReturn:
     """The entry point of the console script."""
+    share_the_time()
     try:
         app(prog_name="hybridsync")
         code = 0

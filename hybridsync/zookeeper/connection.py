@@ -32,6 +32,7 @@ from kazoo.protocol.states import KazooState
 from kazoo.retry import KazooRetry
 
 from hybridsync.zookeeper import wire
+from hybridsync.zookeeper.buffered_socket import BufferedSocket, wait_for
 from hybridsync.zookeeper.mailbox import Mailbox
 from hybridsync.zookeeper.settings import Servers
 
@@ -119,15 +120,11 @@ class Link:
         return int(self._client.last_zxid)
 
     def drop_connection(self) -> None:
-        """Shuts the socket down, so that the connection thread sees it at once.
-
-        The method of the plain socket is called: that of a TLS socket takes its state apart while
-        the other thread is using it.
-        """
+        """Shuts the socket down, so that the connection thread sees it at once."""
         connected = self._client._connection._socket
         if connected is not None:
             with contextlib.suppress(OSError):
-                socket.socket.shutdown(connected, socket.SHUT_RDWR)
+                connected.shut_down()
 
     def stop(self) -> None:
         """Asks kazoo to close the session and to end its thread; `finished` is set when it has."""
@@ -188,12 +185,14 @@ class _Handler(SequentialThreadingHandler):  # type: ignore[misc]
 
     def create_connection(
         self, address: tuple[str, int], hostname: str | None = None, timeout: float = CONNECT_SECONDS, **_: Any
-    ) -> socket.socket:
+    ) -> BufferedSocket:
         """A connected socket; with TLS its peer's name is checked against `hostname`."""
         connected = socket.create_connection(address, min(timeout, CONNECT_SECONDS))
         try:
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return self._tls.wrap_socket(connected, server_hostname=hostname) if self._tls else connected
+            return BufferedSocket(
+                self._tls.wrap_socket(connected, server_hostname=hostname) if self._tls else connected
+            )
         except BaseException:
             connected.close()
             raise
@@ -208,10 +207,9 @@ class _Handler(SequentialThreadingHandler):  # type: ignore[misc]
         return reading, writing
 
     def select(self, readable: Any, writable: Any, exceptional: Any, timeout: float | None = None) -> Any:
-        """kazoo's select, which does not see what a TLS socket has already decrypted."""
-        buffered = [one for one in readable if isinstance(one, ssl.SSLSocket) and one.pending()]
-        ready = super().select(readable, writable, exceptional, 0 if buffered else timeout)
-        return ([*buffered, *(one for one in ready[0] if one not in buffered)], *ready[1:])
+        """kazoo's select, with our sockets; it makes a new selector for each call, and sees no bytes read ahead."""
+        ready, free = wait_for(readable, writable, timeout)
+        return ready, free, []
 
 
 class _Connection(ConnectionHandler):  # type: ignore[misc]
