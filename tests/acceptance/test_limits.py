@@ -42,7 +42,8 @@ def test_a_sync_that_would_delete_too_much_changes_nothing_and_says_so(place: Pl
         assert "SWEEP_LIMIT_PERCENT" in answer["results"]["services"]["error"]
         service.terminate()
     assert list(place.mirror.find().sort("_id")) == before
-    assert place.state()["status"] == "failed"
+    # a refused sync is tried again by itself, and the stop may have cut that one off
+    assert place.state()["status"] in ("failed", "in_progress")
 
     refused = hybridsync("sync", "--json", settings=place.settings())
     planned = hybridsync("plan", "--json", settings=place.settings())

@@ -8,6 +8,9 @@ from hybridsync.embedded import ZooKeeperServer
 from tests.faults.conftest import NewScene
 from tests.faults.scene import Scene
 
+CALLS_FOR_A_SYNC = ("last_failed", "incomplete")
+"""A refused sync is tried again by itself, so the stop before may have cut the next one off."""
+
 
 def wiped(scene: Scene, server: ZooKeeperServer) -> None:
     """An empty server on the same port, with the test's session; the service cannot reach it yet."""
@@ -110,7 +113,8 @@ def test_the_guard_refuses_a_much_smaller_tree_and_a_start_without_it_heals(
 
     scene.restart_service()
     with scene.recorder():
-        entry = scene.wait_entry("refused again", status="failed", decision__reason="last_failed")
+        entry = scene.wait_entry("refused again", status="failed")
+        assert entry["decision"]["reason"] in CALLS_FOR_A_SYNC
         assert scene.service.get("/health/ready")[0] == 503
         assert scene.service.terminate() == 0
 
@@ -118,6 +122,6 @@ def test_the_guard_refuses_a_much_smaller_tree_and_a_start_without_it_heals(
     with scene.recorder() as recorder:
         scene.service.wait_ready()
         scene.assert_equal_at_rest()
-        assert scene.service.resource()["decision"]["reason"] == "last_failed"
+        assert scene.service.resource()["decision"]["reason"] in CALLS_FOR_A_SYNC
         assert scene.collection.count_documents({}) == 32
     assert recorder.last.sync["error"] is None
