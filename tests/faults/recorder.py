@@ -34,9 +34,10 @@ _MOST_VIOLATIONS = 10
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the service said at one moment. `at` is when the first of the three questions was sent."""
+    """What the service said: the first question was sent at `at`, the last answer was there at `until`."""
 
     at: datetime
+    until: datetime
     ready: int
     ready_body: dict[str, Any]
     health: str
@@ -109,7 +110,7 @@ class Recorder:
         ready, ready_body = self._service.get("/health/ready")
         health = self._service.get("/health")[1]["status"]
         (sync,) = self._service.get("/health/sync")[1]["sync"]
-        answer = Answer(at, ready, ready_body, health, sync)
+        answer = Answer(at, datetime.now(UTC), ready, ready_body, health, sync)
         self.answers.append(answer)
         self.violations += [f"{at}: {claim}: {sync}" for claim in self._false_claims(answer)]
         self._check_promise(answer)

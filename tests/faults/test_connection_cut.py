@@ -48,7 +48,7 @@ def test_it_stays_ready_while_the_gap_is_open_but_is_not_in_sync(scene: Scene) -
         scene.zk_proxy.accept_again()
         scene.wait_confirmed()
 
-    gap = [answer for answer in recorder.since(noticed) if answer.at < before_return]
+    gap = [answer for answer in recorder.since(noticed) if answer.until < before_return]
     assert gap
     assert {answer.ready for answer in gap} == {200}
     assert {answer.sync["inSync"] for answer in gap} == {False}

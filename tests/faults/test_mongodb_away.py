@@ -44,7 +44,7 @@ def test_changes_made_while_it_is_away_arrive(
         scene.wait_readiness(200)
         scene.wait_confirmed()
 
-    away = [answer for answer in recorder.since(taken) if answer.at < before_return]
+    away = [answer for answer in recorder.since(taken) if answer.until < before_return]
     assert away[-1].sync["informer"]["state"] == "watching"
     assert not away[-1].sync["inSync"]
     assert all(answer.confirmed_at is None or answer.confirmed_at < taken for answer in away[3:])
@@ -93,7 +93,7 @@ def test_a_full_sync_of_a_ready_mirror_that_it_cut_off_is_made_good(
         bring_back(own_mongodb)
         scene.wait_confirmed()
 
-    away = [answer for answer in recorder.since(taken) if answer.at < before_return]
+    away = [answer for answer in recorder.since(taken) if answer.until < before_return]
     assert {answer.sync["inSync"] for answer in away} == {False}
     assert {answer.sync["gapSince"] is None for answer in away} == {False}
 
