@@ -6,7 +6,7 @@ opaque number that is equal exactly when nothing needs to be written.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
@@ -27,6 +27,10 @@ class Record(NamedTuple):
     """What the source knows besides (a znode's `Stat`); only the sink's document codec reads it."""
 
 
+ANY: Version = -1
+"""`replaces` when it is not known what the sink holds."""
+
+
 class Put(NamedTuple):
     """Make the sink hold this record.
 
@@ -36,16 +40,12 @@ class Put(NamedTuple):
     """
 
     record: Record
-    replaces: Version | None = -1
+    replaces: Version | None = ANY
 
     @property
     def key(self) -> str:
         """The key of the record."""
         return self.record.key
-
-
-ANY: Version = -1
-"""`replaces` when it is not known what the sink holds."""
 
 
 class Remove(NamedTuple):
@@ -117,5 +117,3 @@ class Applied:
 
 Index: TypeAlias = dict[str, Version]
 """What a sink holds: key → version. Strings and integers only, so the garbage collector skips it."""
-
-Document: TypeAlias = Mapping[str, Any]
