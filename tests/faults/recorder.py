@@ -13,7 +13,6 @@ On a thread of its own, so a test may block. What is checked of every answer:
 from __future__ import annotations
 
 import threading
-import time
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -25,7 +24,7 @@ from pymongo.collection import Collection
 from pymongo.errors import PyMongoError
 
 from tests.faults.journal import Journal, versions_of
-from tests.service import Service, moment
+from tests.service import Service, moment, wait_until
 
 _PAUSE_SECONDS = 0.03
 _CLOCK_SLACK = timedelta(milliseconds=50)
@@ -80,13 +79,13 @@ class Recorder:
         """The answers to questions that were sent at or after a moment."""
         return [answer for answer in list(self.answers) if answer.at >= start]
 
-    def first(self) -> Answer:
-        """Waits for the first answer."""
-        deadline = time.monotonic() + 60
-        while not self.answers:
-            assert time.monotonic() < deadline, "no answer at all"
-            time.sleep(0.01)
-        return self.answers[0]
+    def wait_asked(self, start: datetime, count: int = 4) -> None:
+        """Returns when so many questions that were sent at or after a moment are answered.
+
+        A test that is about to end an outage calls it first: while MongoDB is away, looking whether a
+        promise was kept may itself take seconds, and no question is asked meanwhile.
+        """
+        wait_until(lambda: len(self.since(start)) >= count, f"{count} answers to questions since {start}")
 
     # -- asking -----------------------------------------------------------------------------------
 

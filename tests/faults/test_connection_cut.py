@@ -44,6 +44,7 @@ def test_it_stays_ready_while_the_gap_is_open_but_is_not_in_sync(scene: Scene) -
         scene.wait_entry("the gap is noticed", informer__state="disconnected")
         noticed = now()
         scene.wait_for_writes(100)
+        recorder.wait_asked(noticed)
         before_return = now()
         scene.zk_proxy.accept_again()
         scene.wait_confirmed()

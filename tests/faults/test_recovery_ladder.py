@@ -45,6 +45,7 @@ def test_without_consent_an_expiry_leaves_it_disconnected_until_somebody_trigger
         parked = now()
         scene.wait_for_writes(100)
         degraded(scene)
+        recorder.wait_asked(parked)
         before_trigger = now()
         status, body = scene.service.post("/health/sync/trigger", {"wait": True})
         assert (status, body["results"]["services"]["trigger"]) == (200, "manual")

@@ -56,6 +56,7 @@ def test_a_half_open_connection_confirms_nothing_and_is_dropped(
         scene.wait_logged("watch lost")
         noticed = now()
         scene.wait_for_writes(60)
+        recorder.wait_asked(noticed)
         before_return = now()
         scene.zk_proxy.resume()
         scene.wait_confirmed()

@@ -53,6 +53,7 @@ def test_stopped_for_longer_than_the_session_and_started_again(
         own_zookeeper.stop()
         stopped = now()
         scene.wait_logged("ZooKeeper session over")
+        recorder.wait_asked(stopped)
         away = recorder.since(stopped)
         scene.zk_proxy.refuse()  # so that the changes come before the service
         own_zookeeper.start()
