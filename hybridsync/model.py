@@ -53,7 +53,8 @@ class Remove(NamedTuple):
 
     One of two guards keeps a late removal from erasing a newer state: `seen`, the version that was
     seen in the sink (a sweep), or `as_of`, the source position at which the key was read as
-    absent (a watch): states newer than that position stay. With `subtree`, everything below goes too.
+    absent (a watch): states newer than that position stay. With neither, the removal is in its place
+    in the order of writes (`Sink.keeps_newest`). With `subtree`, everything below goes too.
     """
 
     key: str

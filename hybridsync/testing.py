@@ -19,12 +19,18 @@ from hybridsync.status import utc_now
 
 
 class MemoryWatch:
-    """An armed watch of a `MemorySource`."""
+    """An armed watch of a `MemorySource`; `resumed` when it missed nothing since the position it was given."""
 
-    def __init__(self, source: MemorySource) -> None:
+    def __init__(self, source: MemorySource, *, resumed: bool = False) -> None:
+        self.resumed = resumed
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.lost.add_done_callback(lambda future: future.exception())
         self._source = source
+
+    @property
+    def position(self) -> str | None:
+        """How much of the history this watch has told; `None` while the source cannot resume."""
+        return self._source.resume_point
 
     async def probe(self) -> None:
         """Answers unless the connection is cut; a cut one is noticed here."""
@@ -45,7 +51,8 @@ class MemorySource:
 
     `history` holds (moment, key, value or None) of every change, oldest first, so that a test can say
     what was true when. `silent`: the connection is half-open: events are lost, nobody knows yet.
-    `offline`: no connection can be made. `failing_reads`: so many next reads or listings fail half-way.
+    `offline`: no connection can be made. `resumable`: a watch may resume where an earlier one was, unless
+    `forget_history` was called since; `proof_seconds` and `invalid`: see `Source`. `failing_reads`: so many next reads or listings fail half-way.
     """
 
     description = "memory"
@@ -58,9 +65,14 @@ class MemorySource:
         self.offline = False
         self.failing_reads = 0
         self.list_batch = 3
+        self.resumable = False
+        self.proof_seconds = 0.0
+        self.invalid: dict[str, str] = {}
         self.listings = 0
         self.last_listing_complete = False
         self._position = 0
+        self._told = 0
+        self._forgotten = 0
         self._life = 0
         self._expired = False
         self._watches: dict[MemoryWatch, DirtySet] = {}
@@ -70,6 +82,15 @@ class MemorySource:
     def watched(self) -> bool:
         """Whether a watch is armed and hears of every change."""
         return bool(self._watches) and not self.silent
+
+    @property
+    def resume_point(self) -> str | None:
+        """How much of the history every watch has been told, as the position to resume from."""
+        return str(self._told) if self.resumable else None
+
+    def forget_history(self) -> None:
+        """Makes every position that was given out so far too old to resume from."""
+        self._forgotten = len(self.history) + 1
 
     # -- what happens to it ---------------------------------------------------------------------
 
@@ -100,6 +121,7 @@ class MemorySource:
     def _changed(self, key: str, value: bytes | None) -> None:
         self.history.append((utc_now(), key, value))
         if not self.silent:
+            self._told = len(self.history)
             for dirty in self._watches.values():
                 dirty.mark(key)
 
@@ -127,11 +149,17 @@ class MemorySource:
             raise PositionExpired("memory: session expired")
 
     @asynccontextmanager
-    async def watch(self, dirty: DirtySet) -> AsyncIterator[MemoryWatch]:
+    async def watch(self, dirty: DirtySet, resume: str | None = None) -> AsyncIterator[MemoryWatch]:
         """See `Source`."""
         if self.offline:
             raise SourceDisconnected("memory: offline")
-        watch = MemoryWatch(self)
+        resumed = self.resumable and resume is not None
+        if resumed and int(resume or 0) < self._forgotten:
+            raise PositionExpired("memory: history lost")
+        for _, key, _ in self.history[int(resume or 0) :] if resumed else ():
+            dirty.mark(key)
+        self._told = len(self.history)
+        watch = MemoryWatch(self, resumed=resumed)
         self._watches[watch] = dirty
         try:
             yield watch
@@ -197,6 +225,11 @@ class MemorySink:
         self.writes = 0
         self.sweeps = 0
         self.on_sweep: Callable[[], None] = lambda: None
+
+    @property
+    def keeps_newest(self) -> bool:
+        """As the guards say."""
+        return True
 
     async def prepare(self) -> None:
         """See `Sink`."""

@@ -18,6 +18,14 @@ class Sink(Protocol):
     def description(self) -> str:
         """For people: kind and name, without secrets."""
 
+    @property
+    def keeps_newest(self) -> bool:
+        """Whether, of two writes of one key, the newer state wins in whatever order they arrive.
+
+        Versions without an order (a resourceVersion, a hash) cannot have that; then the engine sends
+        watched changes one batch at a time.
+        """
+
     async def prepare(self) -> None:
         """Creates what the mirror needs (indexes). Raises `SinkUnavailable` or `SinkError`."""
 

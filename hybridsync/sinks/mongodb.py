@@ -74,6 +74,11 @@ class MongoMirror:
         """For people: where it is."""
         return f"MongoDB collection {self._name} at {self._mongodb.where}"
 
+    @property
+    def keeps_newest(self) -> bool:
+        """Guards on the mzxid see to that."""
+        return True
+
     async def prepare(self) -> None:
         """Creates the index on `parent` when it is missing. Raises `SinkUnavailable` or `SinkError`.
 

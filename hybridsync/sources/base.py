@@ -9,6 +9,10 @@ The order of use by the engine, once a life of a connection:
         changes = await source.read(dirty.take(500))
         await watch.probe()                    # every event before the answer is in `dirty` now
 
+A source that can *resume* (a resume token, a resourceVersion) says in `watch.position` from where; the
+engine keeps that position once everything before it is acknowledged, and hands it to the next
+`watch`. When that watch is `resumed`, nothing was missed and no full sync is owed.
+
 `watch.lost` is resolved with the reason when the watch can no longer be trusted. Which class of
 error decides the recovery: `PositionExpired` → full sync at once, `SourceDisconnected` → back-off.
 """
@@ -16,7 +20,7 @@ error decides the recovery: `PositionExpired` → full sync at once, `SourceDisc
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -30,6 +34,17 @@ class Watch(Protocol):
     @property
     def lost(self) -> asyncio.Future[None]:
         """Gets the `PositionExpired` or `SourceDisconnected` as its exception when the watch is gone."""
+
+    @property
+    def position(self) -> str | None:
+        """Where a later watch may resume: every event up to here has marked its key.
+
+        `None` for a source that cannot resume.
+        """
+
+    @property
+    def resumed(self) -> bool:
+        """Whether this watch goes on exactly at the `resume` it was given, so that nothing was missed."""
 
     async def probe(self) -> None:
         """Asks the source for a sign of life on the watching connection.
@@ -47,6 +62,17 @@ class Source(Protocol):
     def description(self) -> str:
         """For people: kind, path and servers, without secrets."""
 
+    @property
+    def invalid(self) -> Mapping[str, str]:
+        """Records that exist and break the rules of the resource: key → the field and the rule, one line.
+
+        They are neither written nor swept: the sink keeps the last good state. Live.
+        """
+
+    @property
+    def proof_seconds(self) -> float:
+        """How long a healthy source may take to answer a probe: 0 where it answers at once."""
+
     async def connect(self) -> None:
         """Returns once requests can be sent.
 
@@ -55,8 +81,12 @@ class Source(Protocol):
         `SourceUnsupported` when the server is too old.
         """
 
-    def watch(self, dirty: DirtySet) -> AbstractAsyncContextManager[Watch]:
-        """Arms a watch that marks the keys of changed records in `dirty`, on the event loop's thread."""
+    def watch(self, dirty: DirtySet, resume: str | None = None) -> AbstractAsyncContextManager[Watch]:
+        """Arms a watch that marks the keys of changed records in `dirty`, on the event loop's thread.
+
+        `resume`: the `position` of an earlier watch, of this process or of one before. Raises
+        `PositionExpired` when the source no longer has what came after it.
+        """
 
     def list(self, listing: Listing) -> AsyncGenerator[Batch, None]:
         """Streams every record that exists, each once; fills `listing` on the way.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 
 from hybridsync.dirty import DirtySet
@@ -43,13 +43,23 @@ class ZooKeeperSource:
         """Kind, path and servers."""
         return f"zookeeper {self._root} ({self._session.where})"
 
+    @property
+    def invalid(self) -> Mapping[str, str]:
+        """Nothing: a znode may hold what it likes."""
+        return {}
+
+    @property
+    def proof_seconds(self) -> float:
+        """It answers at once."""
+        return 0.0
+
     async def connect(self) -> None:
         """Returns once requests can be sent; see `sources/base.py`."""
         await self._session.connect()
 
     @asynccontextmanager
-    async def watch(self, dirty: DirtySet) -> AsyncIterator[ZooKeeperWatch]:
-        """Arms the watch on the present connection. The root need not exist.
+    async def watch(self, dirty: DirtySet, resume: str | None = None) -> AsyncIterator[ZooKeeperWatch]:
+        """Arms the watch on the present connection. The root need not exist. Never resumes: nothing is replayed.
 
         Raises `SourceDisconnected`, `PositionExpired`, or `SourceUnsupported`.
         """
@@ -115,6 +125,16 @@ class ZooKeeperWatch:
     def lost(self) -> asyncio.Future[None]:
         """See `sources/base.py`."""
         return self._armed.lost
+
+    @property
+    def position(self) -> str | None:
+        """None: ZooKeeper replays nothing to a watch."""
+        return None
+
+    @property
+    def resumed(self) -> bool:
+        """Never."""
+        return False
 
     async def probe(self) -> None:
         """See `sources/base.py`. The deadline is a third of the session timeout, at most 10 s."""

@@ -77,8 +77,8 @@ class ScriptedSource(MemorySource):
         await super().connect()
 
     @asynccontextmanager
-    async def watch(self, dirty: DirtySet) -> AsyncIterator[MemoryWatch]:
-        async with super().watch(dirty) as watch:
+    async def watch(self, dirty: DirtySet, resume: str | None = None) -> AsyncIterator[MemoryWatch]:
+        async with super().watch(dirty, resume) as watch:
             answer = watch.probe
 
             async def probe() -> None:
