@@ -51,8 +51,8 @@ class MemorySource:
 
     `history` holds (moment, key, value or None) of every change, oldest first, so that a test can say
     what was true when. `silent`: the connection is half-open: events are lost, nobody knows yet.
-    `offline`: no connection can be made. `resumable`: a watch may resume where an earlier one was, unless
-    `forget_history` was called since; `proof_seconds` and `invalid`: see `Source`. `failing_reads`: so many next reads or listings fail half-way.
+    `offline`: no connection can be made. `failing_reads`: so many next reads or listings fail half-way.
+    `resumable`: a watch may resume where an earlier one was, unless `forget_history` was called since.
     """
 
     description = "memory"
