@@ -18,15 +18,15 @@ from hybridsync.status import Counters
 BATCH_KEYS = 1000
 
 IN_FLIGHT = 4
-"""Batches that are being written at once."""
+"""Batches that are being written at once, where the sink keeps the newest of two states."""
 
 
 class DirtyWriter:
     """Empties a `DirtySet` batch by batch; nothing leaves the set before it is acknowledged.
 
-    While some batches are being written the next one is read. Puts may overtake each other, as the sink
+    While some batches are being written the next one is read. Puts may overtake each other, where the sink
     keeps the newest version; a removal waits for everything before it, because a put that came late
-    would bring back what was removed. `on_written` is called after each acknowledgement; `committed_at`
+    would bring back what was removed. Any other sink gets one batch at a time. `on_written` is called after each acknowledgement; `committed_at`
     and `on_propagation`: see `Resource`.
     """
 
@@ -47,6 +47,7 @@ class DirtyWriter:
         self._counters = counters
         self._log = log
         self._committed_at = committed_at
+        self._in_flight = IN_FLIGHT if sink.keeps_newest else 1
         self._writing: set[asyncio.Task[None]] = set()
         self._failure: Exception | None = None
 
@@ -56,7 +57,7 @@ class DirtyWriter:
         Raises what the source raised for this batch, or the sink for an earlier one. After an
         error nothing is being written, and every key that was not acknowledged is dirty as before.
         """
-        while len(self._writing) >= IN_FLIGHT:
+        while len(self._writing) >= self._in_flight:
             await asyncio.wait(set(self._writing), return_when=asyncio.FIRST_COMPLETED)
         if self._failure is not None:
             await self.drain()

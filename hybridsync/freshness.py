@@ -4,7 +4,9 @@ A *gap* is a time in which events may have been missed. It opens when a connecti
 full sync that started after the watch was armed again closes it. A *proof* is an answer of the source
 on the watching connection: every event sent before the answer has marked its key (see
 `sources/base.py`). Once everything marked by then is acknowledged, every change committed before the
-question was asked is in the mirror.
+question was asked is in the mirror, and a source that can resume may do so from where its watch was then.
+
+A watch that resumes misses nothing: then the next proof closes the gap, and no full sync is needed.
 """
 
 from __future__ import annotations
@@ -20,7 +22,10 @@ class Freshness:
     def __init__(self, gap_since: datetime) -> None:
         self._confirmed_at: datetime | None = None
         self._gap_since: datetime | None = gap_since
-        self._awaited: tuple[datetime, Marker] | None = None
+        self._awaited: tuple[datetime, Marker, str | None] | None = None
+        self._resumed = False
+        self.position: str | None = None
+        """Every change up to this position of the source is in the mirror; `None` when not known."""
 
     @property
     def confirmed_at(self) -> datetime | None:
@@ -38,26 +43,42 @@ class Freshness:
         A lost connection is noticed late, so the gap reaches back to the last proof.
         """
         self._awaited = None
+        self._resumed = False
         if self._gap_since is None:
             self._gap_since = min(self._confirmed_at or now, now)
 
-    def close_gap(self, listed_from: datetime) -> None:
-        """Says that a full sync succeeded whose listing began at `listed_from`, under an armed watch."""
+    def close_gap(self, listed_from: datetime, position: str | None = None) -> None:
+        """Says that a full sync succeeded whose listing began at `listed_from`, under an armed watch.
+
+        `position`: what the listing was good for.
+        """
         self._gap_since = None
+        self._resumed = False
+        self.position = position
         self._advance(listed_from)
 
-    def answered(self, asked: datetime, marker: Marker) -> None:
-        """Takes an answer to a question asked at `asked`; `marker` was taken when the answer arrived."""
+    def resumed(self) -> None:
+        """Says that the watch goes on exactly at `position`: the next proof covers the gap as well."""
+        self._resumed = True
+
+    def answered(self, asked: datetime, marker: Marker, position: str | None = None) -> None:
+        """Takes an answer to a question asked at `asked`.
+
+        `marker` and the watch's `position` were taken together when the answer arrived.
+        """
         if self._awaited is None:
-            self._awaited = (asked, marker)
+            self._awaited = (asked, marker, position)
 
     def settle(self, dirty: DirtySet) -> None:
         """Confirms the awaited answer if all that was dirty by then is acknowledged."""
-        if self._awaited is None or self._gap_since is not None:
+        if self._awaited is None or (self._gap_since is not None and not self._resumed):
             return
-        asked, marker = self._awaited
+        asked, marker, position = self._awaited
         if dirty.is_settled(marker):
             self._awaited = None
+            self._gap_since = None
+            self._resumed = False
+            self.position = position
             self._advance(asked)
 
     def _advance(self, moment: datetime) -> None:

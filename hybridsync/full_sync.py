@@ -137,10 +137,13 @@ class FullSync:
                 yield Put(record, seen)
 
     def _gone(self, index: Index) -> Iterator[Remove]:
-        """What the mirror holds and the source does not; what may not be read is not gone."""
+        """What the mirror holds and the source does not; what may not be read, or breaks rules, is not gone."""
+        invalid = self._source.invalid
         kept = tuple(self.listing.unreadable)
         below = tuple(root.rstrip("/") + "/" for root in kept)
         for key, version in index.items():
+            if key in invalid:
+                continue
             if kept and (key in kept or key.startswith(below)):
                 continue
             yield Remove(key, seen=version)

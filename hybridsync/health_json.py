@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, TypeAlias
 
 from hybridsync.decision import Decision
@@ -14,6 +15,8 @@ Json: TypeAlias = dict[str, Any]
 
 NO_STORE = {"Cache-Control": "no-store"}
 """The header of every answer: an old answer of a probe is worse than none."""
+
+_INVALID_SHOWN = 20
 
 _LONGEST_LINE = 500
 """Characters of an error that are shown: a probe's answer stays readable."""
@@ -47,6 +50,12 @@ def decision_json(decision: Decision) -> Json:
         "reason": decision.reason.value,
         "detail": one_line(decision.detail),
     }
+
+
+def invalid_json(invalid: Mapping[str, str]) -> Json:
+    """How many records break the rules of the resource, and the first few with the rule."""
+    first = islice(invalid.items(), _INVALID_SHOWN)
+    return {"count": len(invalid), "first": [{"key": key, "message": one_line(message)} for key, message in first]}
 
 
 def progress_json(progress: Progress) -> Json:
@@ -111,6 +120,7 @@ def resource_json(status: ResourceStatus) -> Json:
         },
         "progress": None if status.progress is None else progress_json(status.progress),
         "lastResult": None if status.last_result is None else result_json(status.last_result),
+        "invalid": invalid_json(status.invalid),
     }
 
 

@@ -21,6 +21,7 @@ from hybridsync.errors import HybridSyncError, PositionExpired, SinkError, Sourc
 from hybridsync.freshness import Freshness
 from hybridsync.options import ResourceOptions
 from hybridsync.owed_sync import NEVER, OwedSync
+from hybridsync.proofs import Proofs
 from hybridsync.recovery import Backoff, RecoveryLadder
 from hybridsync.sources.base import Source, Watch
 from hybridsync.state_keeper import StateKeeper
@@ -53,7 +54,7 @@ class Informer:
         self.error: str | None = None
         self.parked = False
         self.synced = False
-        self.freshness = Freshness(utc_now())
+        self.proofs = Proofs(dirty, keeper, counters, options.confirm_interval_seconds)
         self.owed = OwedSync(options.periodic_sync_interval_hours, Backoff(*options.failed_sync_backoff))
         self.ladder = RecoveryLadder(options.informer_max_reconnects, Backoff(*options.reconnect_backoff))
         self.stopping = asyncio.Event()
@@ -70,8 +71,13 @@ class Informer:
         self._wake = asyncio.Event()
         self._was_watching = False
         self._expired = False
+        self._watch: Watch | None = None
         self._not_before = 0.0
-        self._last_proof = 0.0
+
+    @property
+    def freshness(self) -> Freshness:
+        """What may be claimed now."""
+        return self.proofs.freshness
 
     def wake(self) -> None:
         """Says that there is something new to look at."""
@@ -80,13 +86,12 @@ class Informer:
     @property
     def in_sync(self) -> bool:
         """Watching, no gap, nothing pending; and no doubt: an overdue proof is one."""
-        patience = 2 * self._options.confirm_interval_seconds + 0.5
         return (
             self.state is InformerState.WATCHING
             and self.freshness.gap_since is None
             and not len(self._dirty)
             and not self._dirty.overflowed
-            and time.monotonic() - self._last_proof <= patience
+            and not self.proofs.overdue(self._source.proof_seconds)
         )
 
     def set_state(self, state: InformerState) -> None:
@@ -154,9 +159,12 @@ class Informer:
 
     async def _follow(self) -> None:
         """Watches until the connection is lost or the service stops."""
-        async with self._source.watch(self._dirty) as watch:
+        async with self._source.watch(self._dirty, self.freshness.position) as watch:
             watch.lost.add_done_callback(lambda _: self._on_lost())
-            prover = asyncio.create_task(self._prove(watch))
+            self._watch = watch
+            if watch.resumed:
+                self._resumed()
+            prover = asyncio.create_task(self.proofs.ask(watch))
             prover.add_done_callback(lambda _: self._wake.set())
             self._was_watching = True
             self._expired = False
@@ -167,9 +175,17 @@ class Informer:
                 await self._work(watch, prover)
             finally:
                 self.freshness.open_gap(utc_now())
+                self._watch = None
                 prover.cancel()
                 await self._writer.abandon()
                 await asyncio.wait({prover})
+
+    def _resumed(self) -> None:
+        """Nothing was missed: no full sync is owed for the gap, if the mirror was whole before it."""
+        self.freshness.resumed()
+        if self._keeper.completed:
+            self.owed.forgive(Trigger.CATCH_UP, Trigger.RECONNECT)
+        self._log.info("the watch goes on where it was", position=self.freshness.position)
 
     def _on_lost(self) -> None:
         """Says at once what is lost, whatever the informer is busy with."""
@@ -204,20 +220,6 @@ class Informer:
             async with asyncio.timeout(None if due == NEVER else max(0.0, due - time.monotonic())):
                 await self._wake.wait()
 
-    async def _prove(self, watch: Watch) -> None:
-        """Asks the source again and again for proof that nothing was missed."""
-        while True:
-            asked = utc_now()
-            try:
-                await watch.probe()
-            except SourceError:
-                await asyncio.wait({watch.lost})
-                return
-            self._last_proof = time.monotonic()
-            self.freshness.answered(asked, self._dirty.marker())
-            self.freshness.settle(self._dirty)
-            await asyncio.sleep(self._options.confirm_interval_seconds)
-
     async def _write_some(self) -> None:
         """One batch of changes; what does not work now is tried again, with the keys still dirty."""
         try:
@@ -232,7 +234,7 @@ class Informer:
     def _on_written(self) -> None:
         self._write_retry.reset()
         self.error = None
-        self.freshness.settle(self._dirty)
+        self.proofs.written()
 
     def _overflowed(self) -> None:
         limit = self._options.dirty_limit
@@ -249,15 +251,16 @@ class Informer:
         before, listed_from = self.state, utc_now()
         self.set_state(InformerState.RESYNCING)
         try:
-            error = await self._runner.run(trigger, listed_from)
+            self.proofs.sync_begins()
+            resumable = self._watch is not None and self._watch.position is not None
+            error = await self._runner.run(trigger, listed_from, resumable=resumable)
         finally:
             if self.state is InformerState.RESYNCING:  # and not lost meanwhile
                 self.set_state(before)
         if error is None:
             self.synced = True
             self.owed.succeeded()
-            self._last_proof = time.monotonic()
-            self.freshness.close_gap(listed_from)
+            self.proofs.sync_succeeded(listed_from)
             if self.ladder.exhausted:
                 self.ladder.reset()
             return
@@ -277,8 +280,13 @@ class Informer:
             return
         if isinstance(error, PositionExpired) and self._expired:
             return  # the end of one session was told by the watch, and again by the connection
+        if isinstance(error, PositionExpired) and self.freshness.position is not None and not self._was_watching:
+            self.freshness.position = None  # start-up hoped to go on from there; the catch-up it owes does without
+            self._log.info("too old to go on from: a full sync will catch up", reason=self.error)
+            return
         self._counters.gaps += 1
         if isinstance(error, PositionExpired):
+            self.freshness.position = None
             self._expired = True
             self._counters.expiries += 1
             delay, owed = 0.0, Trigger.EXPIRED

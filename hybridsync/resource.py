@@ -115,6 +115,7 @@ class Resource:
             pending=len(self._dirty),
             progress=replace(progress) if progress is not None else None,
             last_result=self._runner.last_result,
+            invalid=self.source.invalid,
         )
 
     @property
@@ -171,12 +172,13 @@ class Resource:
     def _begin(self, decision: Decision) -> None:
         state = self._keeper.state
         known = state.confirmed_at or state.last_sync_time
-        self._informer.freshness = Freshness(min(known, utc_now()) if known else utc_now())
+        self._informer.proofs.freshness = Freshness(min(known, utc_now()) if known else utc_now())
         self._informer.error = None
         if decision.action is Action.SYNC:
             self._informer.owed.owe(Trigger.STARTUP)
         elif decision.reason is Reason.FRESH:
             self._informer.owed.owe(Trigger.CATCH_UP)
+            self._informer.freshness.position = state.resume_from
         self.decision = decision
         self._log.info(
             "decided",
@@ -217,7 +219,7 @@ class Resource:
         """Remembers what was proven and lets go of the source. Never raises; bounded."""
         self.stop()
         if self._keeper.state.status is SyncStatus.COMPLETED and self.confirmed_at is not None:
-            self._keeper.save_soon(confirmed_at=self.confirmed_at)
+            self._keeper.save_soon(**self._informer.proofs.reached())
         await self._keeper.close(1.0)
         self._informer.set_state(InformerState.STOPPED)
         await self.source.close()

@@ -27,7 +27,8 @@ class SyncState:
     """What is known of the full syncs of one resource. Times are aware and in UTC, durations in seconds.
 
     `last_sync_time`, `_duration`, `_count` and `resource_version` describe the last full sync that
-    completed, also while a later one runs or has failed.
+    completed, also while a later one runs or has failed. Where the source can resume,
+    `resource_version` moves on with the watch.
     """
 
     resource_type: str
@@ -40,6 +41,11 @@ class SyncState:
     informer_reconnect_count: int = 0
     confirmed_at: datetime | None = None
     """Every change committed at the source before this moment was in the mirror when this was saved."""
+    resume_from: str | None = None
+    """Every change up to this position is in the mirror: a watch may go on from here without a listing.
+
+    `None` when the source cannot, or when some record could not be stored and is to be tried again.
+    """
     config_fingerprint: str | None = None
     """Of the options that decide what the mirror holds; another one calls for a sync."""
 

@@ -9,7 +9,7 @@ import structlog
 
 from hybridsync.errors import SinkError
 from hybridsync.recovery import Backoff
-from hybridsync.state import StateStore, SyncState
+from hybridsync.state import StateStore, SyncState, SyncStatus
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("hybridsync")
 
@@ -24,6 +24,11 @@ class StateKeeper:
         self._unsaved = False
         self._meanwhile: dict[str, object] = {}  # what `save_soon` was told since the last save began
         self._saver: asyncio.Task[None] | None = None
+
+    @property
+    def completed(self) -> bool:
+        """Whether the last full sync completed."""
+        return self.state.status is SyncStatus.COMPLETED
 
     async def load(self) -> SyncState | None:
         """Reads what is stored and makes it the present state. Raises `SinkError`."""

@@ -6,6 +6,7 @@ names of the contract are made from it in one place, `hybridsync/health.py`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -93,6 +94,8 @@ class ResourceStatus:
     pending: int
     progress: Progress | None
     last_result: SyncResult | None
+    invalid: Mapping[str, str] = field(default_factory=dict)
+    """Records that break the rules of the resource: key → why. Live; neither written nor swept."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,8 +88,11 @@ class SyncRunner:
         if self._task is not None:
             self._task.cancel()
 
-    async def run(self, trigger: Trigger, listed_from: datetime) -> Exception | None:
-        """One full sync. Returns the error it failed with, `None` after success."""
+    async def run(self, trigger: Trigger, listed_from: datetime, *, resumable: bool = False) -> Exception | None:
+        """One full sync. Returns the error it failed with, `None` after success.
+
+        `resumable`: whether a watch could go on from the position of the listing.
+        """
         started = time.monotonic()
         self._sync = FullSync(
             self._source,
@@ -98,7 +101,7 @@ class SyncRunner:
             stall_seconds=self._options.sync_timeout_seconds,
         )
         self._log.info("full sync begins", trigger=str(trigger))
-        self._task = asyncio.create_task(self._recorded(self._sync, started, listed_from))
+        self._task = asyncio.create_task(self._recorded(self._sync, started, listed_from, resumable))
         error: Exception | None = Stopping("the service is stopping")
         try:
             await asyncio.wait({self._task})  # unlike `await task`, it tells whose cancellation it was
@@ -112,7 +115,7 @@ class SyncRunner:
             self._ended(result, error)
         return error
 
-    async def _recorded(self, sync: FullSync, started: float, listed_from: datetime) -> None:
+    async def _recorded(self, sync: FullSync, started: float, listed_from: datetime, resumable: bool) -> None:
         await self._keeper.save(status=SyncStatus.IN_PROGRESS, error=None)
         await sync.run()
         await self._keeper.save(
@@ -122,6 +125,7 @@ class SyncRunner:
             last_sync_duration=time.monotonic() - started,
             last_sync_count=sync.progress.read,
             resource_version=sync.listing.position,
+            resume_from=sync.listing.position if resumable and not sync.failed else None,
             config_fingerprint=self._options.config_fingerprint,
             confirmed_at=listed_from,
         )

@@ -110,6 +110,7 @@ class MemorySource:
         """Counts positions from the start again, as a server restored from a backup does."""
         self._position = 0
         self._life += 1
+        self.forget_history()
         for key, record in list(self.records.items()):
             self._position += 1
             self.records[key] = record._replace(version=self._version())
@@ -171,6 +172,7 @@ class MemorySource:
         self.listings += 1
         self.last_listing_complete = False
         connected = set(self._watches)
+        position = len(self.history) if self.resumable else None
         listing.unreadable.extend(sorted(self.hidden))
         after = ""
         while True:
@@ -184,7 +186,7 @@ class MemorySource:
             after = keys[-1]
             yield Batch([self.records[key] for key in keys])
         self.last_listing_complete = True
-        listing.position = str(self._position)
+        listing.position = str(self._position if position is None else position)
 
     async def read(self, keys: Sequence[Dirty]) -> Sequence[Change]:
         """See `Source`."""
@@ -299,6 +301,9 @@ class MemorySink:
         """See `Sink`."""
         await self._reach()
         return {key: self.records[key].version for key in keys if key in self.records}
+
+    async def close(self) -> None:
+        """See `Sink`."""
 
     async def _reach(self) -> None:
         await asyncio.sleep(0)

@@ -64,6 +64,7 @@ def _document(state: SyncState) -> dict[str, Any]:
         "error": None if state.error is None else one_line(state.error.encode(errors="replace").decode(), 2000),
         "informerReconnectCount": state.informer_reconnect_count,
         "confirmedAt": state.confirmed_at,
+        "resumeFrom": state.resume_from,
         "configFingerprint": state.config_fingerprint,
         "updatedAt": datetime.now(UTC),
     }
@@ -81,6 +82,7 @@ def _state(resource: str, document: Mapping[str, Any]) -> SyncState:
         error=_typed(document.get("error"), str),
         informer_reconnect_count=_count(document.get("informerReconnectCount")) or 0,
         confirmed_at=_typed(document.get("confirmedAt"), datetime),
+        resume_from=_typed(document.get("resumeFrom"), str),
         config_fingerprint=_typed(document.get("configFingerprint"), str),
     )
 

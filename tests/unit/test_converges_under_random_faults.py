@@ -53,10 +53,13 @@ class SlowStore(MemoryStore):
 class OneResource(RuleBasedStateMachine):
     """One resource on twins, driven by random events."""
 
-    @initialize(mode=st.sampled_from(list(Mode)), auto=st.booleans(), limit=st.sampled_from([2, 200]))
-    def start(self, mode: Mode, auto: bool, limit: int) -> None:
+    @initialize(
+        mode=st.sampled_from(list(Mode)), auto=st.booleans(), limit=st.sampled_from([2, 200]), resumable=st.booleans()
+    )
+    def start(self, mode: Mode, auto: bool, limit: int, resumable: bool) -> None:
         self.loop = asyncio.new_event_loop()
         self.source, self.sink, self.store = ScriptedSource(), ScriptedSink(), SlowStore()
+        self.source.resumable = resumable
         self.sink.on_sweep = self.no_sweep_after_incomplete_listing
         self.bad_sweeps = 0
         self.auto = auto
@@ -165,6 +168,10 @@ class OneResource(RuleBasedStateMachine):
         self.source.disconnect()
         self.source.reset_history()
         self.source.expire()
+
+    @rule()
+    def source_forgets_its_history(self) -> None:
+        self.source.forget_history()
 
     @rule()
     def triggered(self) -> None:

@@ -40,9 +40,22 @@ CONTRACT = """
 """
 
 
+ADDED = {"invalid": {"count": 0, "first": []}}
+"""What an entry shows beyond the contract's example."""
+
+
+def test_invalid_records_are_counted_and_the_first_twenty_named() -> None:
+    shown = resource_json(a_status(invalid={f"k{number}": "port: must be an\ninteger" for number in range(25)}))
+
+    assert shown["invalid"]["count"] == 25
+    assert shown["invalid"]["first"][0] == {"key": "k0", "message": "port: must be an integer"}
+    assert len(shown["invalid"]["first"]) == 20
+
+
 def test_the_contracts_example_comes_out_as_it_stands_there() -> None:
     expected = json.loads(CONTRACT)
     expected["sync"][0]["lastResult"]["durationSeconds"] = 1.84
+    expected["sync"][0] |= ADDED
 
     assert sync_json(True, "host-1234", [a_status()]) == expected
 
@@ -61,7 +74,7 @@ def test_a_resource_that_never_synced_shows_nulls_and_no_missing_key() -> None:
 
     shown = resource_json(status)
 
-    assert shown.keys() == json.loads(CONTRACT)["sync"][0].keys()
+    assert shown.keys() == json.loads(CONTRACT)["sync"][0].keys() | ADDED.keys()
     assert shown["status"] == "never"
     empty = ("lastSyncTime", "lastSyncDuration", "lastSyncCount", "resourceVersion", "ageSeconds", "confirmedAt")
     assert [shown[key] for key in (*empty, "decision", "lastResult")] == [None] * 8
