@@ -30,6 +30,8 @@ class DirtySet:
     """
 
     def __init__(self, limit: int = 200_000, wake: Callable[[], None] = lambda: None) -> None:
+        self.on_mark: Callable[[str, Any], None] | None = None
+        """Told of every mark, also of a key that is dirty already: what is traced begins here."""
         self._limit = limit
         self._wake = wake
         self._waiting: dict[str, tuple[Marker, Any]] = {}
@@ -53,6 +55,8 @@ class DirtySet:
 
     def mark(self, key: str, hint: Any = None) -> None:
         """Says that `key` changed. The newest hint wins; the place in the queue stays."""
+        if self.on_mark is not None:
+            self.on_mark(key, hint)
         known = self._waiting.get(key)
         if known is not None:
             if known[1] != hint:

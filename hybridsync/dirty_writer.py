@@ -11,6 +11,7 @@ import structlog
 from hybridsync.dirty import DirtySet, Taken
 from hybridsync.errors import HybridSyncError
 from hybridsync.model import Change, Put, Record, Remove
+from hybridsync.refused_keys import RefusedKeys
 from hybridsync.sinks.base import Sink
 from hybridsync.sources.base import Source
 from hybridsync.status import Counters
@@ -26,7 +27,8 @@ class DirtyWriter:
 
     While some batches are being written the next one is read. Puts may overtake each other, where the sink
     keeps the newest version; a removal waits for everything before it, because a put that came late
-    would bring back what was removed. Any other sink gets one batch at a time. `on_written` is called after each acknowledgement; `committed_at`
+    would bring back what was removed. Any other sink gets one batch at a time. `refused` are the keys that
+    the sink could not store, to be tried again. `on_written` is called after each acknowledgement; `committed_at`
     and `on_propagation`: see `Resource`.
     """
 
@@ -40,6 +42,7 @@ class DirtyWriter:
         committed_at: Callable[[Record], float | None],
     ) -> None:
         self.on_propagation: list[Callable[[float], None]] = []
+        self.refused = RefusedKeys()
         self.on_written: Callable[[], None] = lambda: None
         self._dirty = dirty
         self._source = source
@@ -85,8 +88,9 @@ class DirtyWriter:
             return
         self._dirty.acknowledge(taken)
         self._counters.count_changes(applied)
-        for key, reason in applied.failed.items():
-            self._log.error("a document could not be stored", key=key, reason=reason)
+        keys = [change.key for change in changes]
+        for key in self.refused.settle(keys, applied.failed, time.monotonic()):
+            self._log.error("a document could not be stored", key=key, reason=applied.failed[key])
         self._report_propagation(changes)
         self.on_written()
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import structlog
@@ -22,7 +23,7 @@ from hybridsync.freshness import Freshness
 from hybridsync.options import ResourceOptions
 from hybridsync.owed_sync import NEVER, OwedSync
 from hybridsync.proofs import Proofs
-from hybridsync.recovery import Backoff, RecoveryLadder
+from hybridsync.recovery import Backoff, RecoveryLadder, spread
 from hybridsync.sources.base import Source, Watch
 from hybridsync.state_keeper import StateKeeper
 from hybridsync.status import Counters, InformerState, Trigger, utc_now
@@ -54,15 +55,18 @@ class Informer:
         self.error: str | None = None
         self.parked = False
         self.synced = False
-        self.proofs = Proofs(dirty, keeper, counters, options.confirm_interval_seconds)
+        self.proofs = Proofs(dirty, keeper, writer.refused, options.confirm_interval_seconds)
         self.owed = OwedSync(options.periodic_sync_interval_hours, Backoff(*options.failed_sync_backoff))
         self.ladder = RecoveryLadder(options.informer_max_reconnects, Backoff(*options.reconnect_backoff))
         self.stopping = asyncio.Event()
+        self.reread: Callable[[Sequence[str]], None] = lambda _: None
+        """Has keys read and written again; see `Resource.reread`."""
         self._source = source
         self._dirty = dirty
         self._writer = writer
         writer.on_written = self._on_written
         self._runner = runner
+        runner.on_failed = lambda failed: writer.refused.after_sync(failed, time.monotonic())
         self._keeper = keeper
         self._options = options
         self._counters = counters
@@ -73,6 +77,7 @@ class Informer:
         self._expired = False
         self._watch: Watch | None = None
         self._not_before = 0.0
+        self._away_since: float | None = None
 
     @property
     def freshness(self) -> Freshness:
@@ -139,7 +144,14 @@ class Informer:
         except SourceError:
             await self._pause(not_before - time.monotonic())
             raise
+        self._spread_resync(time.monotonic())
         await self._pause(not_before - time.monotonic())
+
+    def _spread_resync(self, now: float) -> None:
+        """Connected again: the first full sync is not put off, and changes flow meanwhile."""
+        if self._away_since is not None and self.synced:
+            self.owed.put_off(now + spread(now - self._away_since))
+        self._away_since = None
 
     async def _connected(self) -> None:
         connecting = asyncio.create_task(self._source.connect())
@@ -206,6 +218,8 @@ class Informer:
                 return
             if self._dirty.overflowed:
                 self._overflowed()
+            if time.monotonic() >= self._writer.refused.next_due:
+                self.reread(self._writer.refused.due(time.monotonic()))
             if self._runner.wanted or self.owed.is_due(time.monotonic()):
                 await self.full_sync()
             elif self._dirty.waiting:
@@ -215,7 +229,7 @@ class Informer:
 
     async def _idle(self) -> None:
         """Sleeps until something happens or a full sync falls due."""
-        due = self.owed.next_due()
+        due = min(self.owed.next_due(), self._writer.refused.next_due)
         with suppress(TimeoutError):
             async with asyncio.timeout(None if due == NEVER else max(0.0, due - time.monotonic())):
                 await self._wake.wait()
@@ -235,6 +249,8 @@ class Informer:
         self._write_retry.reset()
         self.error = None
         self.proofs.written()
+        if len(self._writer.refused):
+            self._wake.set()  # there is something to wait for now
 
     def _overflowed(self) -> None:
         limit = self._options.dirty_limit
@@ -251,7 +267,6 @@ class Informer:
         before, listed_from = self.state, utc_now()
         self.set_state(InformerState.RESYNCING)
         try:
-            self.proofs.sync_begins()
             resumable = self._watch is not None and self._watch.position is not None
             error = await self._runner.run(trigger, listed_from, resumable=resumable)
         finally:
@@ -275,6 +290,7 @@ class Informer:
         self.freshness.open_gap(utc_now())
         self._dirty.clear()
         self.set_state(InformerState.DISCONNECTED)
+        self._away_since = self._away_since or time.monotonic()
         self.error = describe(error)
         if self.stopping.is_set():
             return

@@ -35,6 +35,10 @@ class OwedSync:
         if self.trigger in triggers:
             self.trigger = None
 
+    def put_off(self, until: float) -> None:
+        """Keeps what is owed from running before `until`; the next debt is due at once again."""
+        self._retry_at = max(self._retry_at, until)
+
     def schedule(self, now: float) -> None:
         """Starts the next period."""
         if self.periodic_hours > 0:

@@ -13,9 +13,10 @@ from datetime import datetime
 from hybridsync.dirty import DirtySet
 from hybridsync.errors import SourceError
 from hybridsync.freshness import Freshness
+from hybridsync.refused_keys import RefusedKeys
 from hybridsync.sources.base import Watch
 from hybridsync.state_keeper import StateKeeper
-from hybridsync.status import Counters, utc_now
+from hybridsync.status import utc_now
 
 IDLE_SAVE_SECONDS = 60.0
 """How often a position that moved on without any change of ours is remembered."""
@@ -24,16 +25,15 @@ IDLE_SAVE_SECONDS = 60.0
 class Proofs:
     """The proofs of one resource. `interval_seconds`: between an answer and the next question."""
 
-    def __init__(self, dirty: DirtySet, keeper: StateKeeper, counters: Counters, interval_seconds: float) -> None:
+    def __init__(self, dirty: DirtySet, keeper: StateKeeper, refused: RefusedKeys, interval_seconds: float) -> None:
         self.freshness = Freshness(utc_now())
         self._dirty = dirty
         self._keeper = keeper
-        self._counters = counters
+        self._refused = refused
         self._interval_seconds = interval_seconds
         self._last = 0.0
         self._written = False
         self._saved = 0.0
-        self._failed_before = 0
 
     def overdue(self, proof_seconds: float) -> bool:
         """Whether the next proof should have been here, from a source that takes `proof_seconds` for it."""
@@ -58,10 +58,6 @@ class Proofs:
         self._written = True
         self._settle()
 
-    def sync_begins(self) -> None:
-        """Says that a full sync begins: what could not be stored before is tried again."""
-        self._failed_before = self._counters.failed_documents
-
     def sync_succeeded(self, listed_from: datetime) -> None:
         """Says that a full sync succeeded whose listing began at `listed_from`, under an armed watch."""
         self._last = time.monotonic()
@@ -70,7 +66,7 @@ class Proofs:
     def reached(self) -> dict[str, object]:
         """What of the state the watch moves on; nowhere to resume from while a record waits for its storing."""
         position, confirmed_at = self.freshness.position, self.freshness.confirmed_at
-        if position is None or self._counters.failed_documents != self._failed_before:
+        if position is None or len(self._refused):
             return {"confirmed_at": confirmed_at, "resume_from": None}
         return {"confirmed_at": confirmed_at, "resource_version": position, "resume_from": position}
 

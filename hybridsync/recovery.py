@@ -14,6 +14,21 @@ from hybridsync.status import Trigger
 
 HEALTHY_AFTER_SECONDS = 120.0
 
+OF_ONE_SECONDS = 0.5
+"""A connection that is back sooner was lost by one client; an election takes every client's for longer."""
+
+SPREAD_TIMES = 5.0
+MAX_SPREAD_SECONDS = 5.0
+
+
+def spread(away: float) -> float:
+    """How long to wait, connected again after `away` seconds, before the whole source is read again.
+
+    An outage of the servers ends for all clients in the same moment, and their back-offs, which ran beside
+    it, are over by then. So the comparisons are spread over a time in proportion to the outage.
+    """
+    return 0.0 if away < OF_ONE_SECONDS else random.uniform(0.0, min(MAX_SPREAD_SECONDS, SPREAD_TIMES * away))
+
 
 @dataclass(slots=True)
 class Backoff:

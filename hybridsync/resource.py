@@ -7,7 +7,7 @@ of dirty keys with its writer, and the informer that drives them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -27,7 +27,7 @@ from hybridsync.sinks.base import Sink
 from hybridsync.sources.base import Source
 from hybridsync.state import StateStore, SyncStatus
 from hybridsync.state_keeper import StateKeeper
-from hybridsync.status import Counters, InformerState, ResourceStatus, SyncResult, Trigger, utc_now
+from hybridsync.status import Counters, InformerState, ResourceStatus, SyncResult, Trigger, VerifyOutcome, utc_now
 from hybridsync.sync_runner import SyncRunner, describe
 
 
@@ -54,14 +54,18 @@ class Resource:
         self.options = options
         self.counters = Counters()
         self.decision: Decision | None = None
+        self.last_verify: VerifyOutcome | None = None
         self._log = structlog.get_logger("hybridsync").bind(resource=name)
         self._keeper = StateKeeper(name, store)
         self._runner = SyncRunner(source, sink, self._keeper, options, self.counters, self._log)
         self._dirty = DirtySet(options.dirty_limit, self._on_event)
-        self._writer = DirtyWriter(self._dirty, source, sink, self.counters, self._log, committed_at)
+        self._committed_at = committed_at
+        self._reread: frozenset[str] = frozenset()
+        self._writer = DirtyWriter(self._dirty, source, sink, self.counters, self._log, self._propagated_since)
         self._informer = Informer(
             source, self._dirty, self._writer, self._runner, self._keeper, options, self.counters, self._log
         )
+        self._informer.reread = self.reread
         self._last_event: datetime | None = None
 
     # -- show -------------------------------------------------------------------------------------
@@ -91,6 +95,8 @@ class Resource:
             return f"{self.name}: {self._informer.error}"
         if self._keeper.state.status is SyncStatus.FAILED:
             return f"{self.name}: the last full sync failed: {self._keeper.state.error}"
+        if self.last_verify is not None and self.last_verify.left:
+            return f"{self.name}: {self.last_verify.left} records differ from the source"
         return None
 
     def status(self) -> ResourceStatus:
@@ -116,6 +122,7 @@ class Resource:
             progress=replace(progress) if progress is not None else None,
             last_result=self._runner.last_result,
             invalid=self.source.invalid,
+            last_verify=self.last_verify,
         )
 
     @property
@@ -207,6 +214,44 @@ class Resource:
             self._runner.refuse(error)
         return await future
 
+    # -- verify -----------------------------------------------------------------------------------
+
+    @property
+    def incomparable(self) -> str | None:
+        """Why the mirror cannot be held against its source now, in one line; `None` when it can."""
+        informer, gap = self._informer, self._informer.freshness.gap_since
+        if informer.stopping.is_set():
+            return "the service is stopping"
+        if self.syncing:
+            return "a full sync comes first"
+        if informer.state is not InformerState.WATCHING or informer.error is not None:
+            return informer.error or "the source is not watched"
+        if self._keeper.state.status is SyncStatus.FAILED:
+            return f"the last full sync failed: {self._keeper.state.error}"
+        if informer.owed.trigger is not None:
+            return "a full sync comes first"
+        if gap is not None or self._keeper.state.status is not SyncStatus.COMPLETED:
+            return f"changes may be missing since {gap or 'the start'}: a full sync is needed"
+        return None
+
+    def reread(self, keys: Sequence[str]) -> None:
+        """Has these keys read and written again, in order with the watch, as if they had changed.
+
+        They do not count as events, nor do they tell anything about propagation.
+        """
+        events, last_event, self._reread = self.counters.events, self._last_event, frozenset(keys)
+        for key in keys:
+            self._dirty.mark(key)
+        self.counters.events, self._last_event = events, last_event
+
+    def _propagated_since(self, record: Record) -> float | None:
+        return None if record.key in self._reread else self._committed_at(record)
+
+    def owe_sync(self, trigger: Trigger) -> asyncio.Future[SyncResult]:
+        """Like `request_sync`, with a name; it stays owed until it succeeds."""
+        self._informer.owed.owe(trigger)
+        return self.request_sync()
+
     # -- stop -------------------------------------------------------------------------------------
 
     def stop(self) -> None:
@@ -216,10 +261,10 @@ class Resource:
         self._runner.refuse(Stopping("the service is stopping"))
 
     async def close(self) -> None:
-        """Remembers what was proven and lets go of the source. Never raises; bounded."""
+        """Remembers what was proven and lets go of source and sink. Never raises; bounded."""
         self.stop()
         if self._keeper.state.status is SyncStatus.COMPLETED and self.confirmed_at is not None:
             self._keeper.save_soon(**self._informer.proofs.reached())
         await self._keeper.close(1.0)
         self._informer.set_state(InformerState.STOPPED)
-        await self.source.close()
+        await asyncio.gather(self.source.close(), self.sink.close())

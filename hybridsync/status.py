@@ -76,6 +76,30 @@ class SyncResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyOutcome:
+    """How the last periodic comparison of source and mirror ended, counted in records.
+
+    `repaired` of those that differed are right again. `samples`: the first few keys by kind. With `error`,
+    it did not come to its end, or the repair was refused.
+    """
+
+    finished_at: datetime
+    compared: int = 0
+    missing: int = 0
+    extra: int = 0
+    different: int = 0
+    repaired: int = 0
+    unreadable: int = 0
+    samples: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    error: str | None = None
+
+    @property
+    def left(self) -> int:
+        """How many records still differ."""
+        return self.missing + self.extra + self.different - self.repaired
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ResourceStatus:
     """One resource at one moment."""
 
@@ -96,6 +120,8 @@ class ResourceStatus:
     last_result: SyncResult | None
     invalid: Mapping[str, str] = field(default_factory=dict)
     """Records that break the rules of the resource: key → why. Live; neither written nor swept."""
+    last_verify: VerifyOutcome | None = None
+    """Of the periodic comparison; `None` until the first one ended."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 import structlog
@@ -46,6 +46,8 @@ class SyncRunner:
         log: structlog.stdlib.BoundLogger,
     ) -> None:
         self.last_result: SyncResult | None = None
+        self.on_failed: Callable[[Mapping[str, str]], None] = lambda _: None
+        """Told after each success which records could not be stored: key → reason."""
         self.on_result: list[Callable[[SyncResult], None]] = []
         self._source = source
         self._sink = sink
@@ -111,6 +113,8 @@ class SyncRunner:
             self._task.cancel()
             await asyncio.wait({self._task})
             result = _result(self._sync, trigger, time.monotonic() - started, error)
+            if error is None:
+                self.on_failed(self._sync.failed)
             self._sync = self._task = None
             self._ended(result, error)
         return error

@@ -10,7 +10,8 @@ from tests.unit.engine import Engine, ScriptedSource, fast, fresh, running, sync
 
 
 def engine(**options: object) -> Engine:
-    made = Engine(source=ScriptedSource(a=b"1", b=b"2", c=b"3"), options=fast(**options))
+    patient = {"informer_max_reconnects": 10_000} | options
+    made = Engine(source=ScriptedSource(a=b"1", b=b"2", c=b"3"), options=fast(**patient))
     made.source.resumable = True
     return made
 
