@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from hybridsync.decision import Decision
 from hybridsync.state import SyncStatus
-from hybridsync.status import Progress, Readiness, ResourceStatus, SyncResult
+from hybridsync.status import Progress, Readiness, ResourceStatus, SyncResult, VerifyOutcome
 
 Json: TypeAlias = dict[str, Any]
 
@@ -94,6 +94,21 @@ def result_json(result: SyncResult) -> Json:
     return answer
 
 
+def verify_json(outcome: VerifyOutcome) -> Json:
+    """How the last periodic comparison of source and mirror ended."""
+    return {
+        "finishedAt": iso(outcome.finished_at),
+        "compared": outcome.compared,
+        "missing": outcome.missing,
+        "extra": outcome.extra,
+        "different": outcome.different,
+        "repaired": outcome.repaired,
+        "unreadable": outcome.unreadable,
+        "samples": {kind: list(keys) for kind, keys in outcome.samples.items()},
+        "error": one_line(outcome.error),
+    }
+
+
 def resource_json(status: ResourceStatus) -> Json:
     """One entry of `sync` in `GET /health/sync`."""
     state = status.state
@@ -120,6 +135,7 @@ def resource_json(status: ResourceStatus) -> Json:
         },
         "progress": None if status.progress is None else progress_json(status.progress),
         "lastResult": None if status.last_result is None else result_json(status.last_result),
+        "lastVerify": None if status.last_verify is None else verify_json(status.last_verify),
         "invalid": invalid_json(status.invalid),
     }
 

@@ -1,7 +1,7 @@
 """`HybridSyncManager`: all resources together: start, readiness, trigger, stop.
 
-It owns one supervised task a resource and one that asks MongoDB for a sign of life. Nothing here waits
-for a server: every answer comes from memory.
+It owns one supervised task a resource, one that asks MongoDB for a sign of life, and the periodic check when
+that is on. Nothing here waits for a server: every answer comes from memory.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import structlog
 from hybridsync.decision import Decision
 from hybridsync.errors import HybridSyncError, SinkError, Stopping
 from hybridsync.informer import FLUSH_SECONDS
+from hybridsync.periodic_verify import PeriodicVerify
 from hybridsync.resource import Resource
 from hybridsync.status import Counters, Readiness, ResourceStatus, SyncResult, utc_now
 from hybridsync.supervisor import Supervised
@@ -29,9 +30,13 @@ PING_INTERVAL_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManagerOptions:
-    """`ready_max_age_seconds`: not ready while `confirmedAt` is older; 0 turns that off."""
+    """`ready_max_age_seconds`: not ready while `confirmedAt` is older; 0 turns that off.
+
+    `verify_interval_hours`: how often every record is compared, see `PeriodicVerify`; 0 turns that off.
+    """
 
     ready_max_age_seconds: float = 0.0
+    verify_interval_hours: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +70,17 @@ class HybridSyncManager:
         self._ping = ping
         self._close = close
         self._options = options
-        self._tasks = [
-            Supervised("mongodb monitor", self._watch_mongodb),
-            *(Supervised(f"resource {resource.name}", resource.run) for resource in resources),
-        ]
+        self._informers = [Supervised(f"resource {resource.name}", resource.run) for resource in resources]
+        self._others = [Supervised("mongodb monitor", self._watch_mongodb)]
+        if options.verify_interval_hours > 0:
+            periodic = PeriodicVerify(resources, options.verify_interval_hours)
+            self._others.append(Supervised("periodic verify", periodic.run))
 
     # -- life -------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Starts every task and returns at once."""
-        for task in self._tasks:
+        for task in (*self._others, *self._informers):
             task.start()
 
     def begin_stopping(self) -> None:
@@ -87,8 +93,8 @@ class HybridSyncManager:
     async def stop(self) -> None:
         """Flushes pending changes and lets go of every server. Takes at most some seconds; never raises."""
         self.begin_stopping()
-        monitor, *informers = self._tasks
-        await asyncio.gather(*(task.stop(FLUSH_SECONDS + 0.5) for task in informers), monitor.stop(0.0))
+        informers = (task.stop(FLUSH_SECONDS + 0.5) for task in self._informers)
+        await asyncio.gather(*informers, *(task.stop(0.0) for task in self._others))
         await _bounded(3.0, *(resource.close() for resource in self._resources.values()))
         await _bounded(1.0, self._close())
 
@@ -151,7 +157,7 @@ class HybridSyncManager:
 
     def dead_tasks(self) -> list[str]:
         """Names of supervised tasks that are dead now and wait for their restart."""
-        return [task.name for task in self._tasks if task.dead]
+        return [task.name for task in (*self._others, *self._informers) if task.dead]
 
     def degraded(self) -> list[str]:
         """One line for each thing somebody should look at; empty when all is well."""
@@ -217,7 +223,13 @@ class HybridSyncManager:
             resource = self._resources[name]
             try:
                 await resource.source.connect()
-                reports[name] = await verify(resource.source, resource.sink, repair=repair)
+                reports[name] = await verify(
+                    resource.source,
+                    resource.sink,
+                    repair=repair,
+                    sweep_limit_percent=resource.options.sweep_limit_percent,
+                    stall_seconds=resource.options.sync_timeout_seconds,
+                )
             except HybridSyncError as error:
                 reports[name] = VerifyReport(error=str(error))
         return reports

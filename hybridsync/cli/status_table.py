@@ -67,6 +67,16 @@ def _remarks(resource: dict[str, Any]) -> list[str]:
         remarks.append(f"subtrees that may not be read: {warnings['unreadable']}")
     if warnings.get("failedDocuments"):
         remarks.append(f"documents that could not be stored: {warnings['failedDocuments']}")
+    remarks += _of_verify(resource.get("lastVerify") or {})  # a service of an earlier version tells nothing of it
+    return remarks
+
+
+def _of_verify(last: dict[str, Any]) -> list[str]:
+    """What the last periodic check found, when it is worth a line."""
+    remarks = [f"the last check against the source failed: {last['error']}"] if last.get("error") else []
+    found = [f"{last[kind]} {kind}" for kind in ("missing", "extra", "different") if last.get(kind)]
+    if found:
+        remarks.append(f"the last check found {', '.join(found)}; repaired: {last['repaired']}")
     return remarks
 
 

@@ -58,6 +58,23 @@ def test_a_sync_that_would_delete_too_much_changes_nothing_and_says_so(place: Pl
         assert (result["deleted"], result["updated"], result["inserted"]) == (150, 1, 1)
 
 
+def test_a_repair_that_would_delete_too_much_changes_nothing_and_says_so(place: Place) -> None:
+    grown(place)
+    place.zk.delete(f"{place.root}/many", recursive=True)
+    place.create("/new", b"")
+    before = list(place.mirror.find().sort("_id"))
+
+    refused = hybridsync("verify", "--repair", "--json", settings=place.settings())
+
+    report = json.loads(refused.stdout)["results"]["services"]
+    assert (refused.returncode, report["missing"], report["extra"], report["repaired"]) == (1, 1, RECORDS - 1, 0)
+    assert all(word in report["error"] for word in (f"{RECORDS - 1} of {RECORDS}", "SWEEP_LIMIT_PERCENT"))
+    assert list(place.mirror.find().sort("_id")) == before
+    allowed = hybridsync("verify", "--repair", settings=place.settings(SWEEP_LIMIT_PERCENT="100"))
+    assert allowed.returncode == 0, allowed.stdout
+    assert place.paths() == {"", "/new"}
+
+
 def test_deletes_under_the_watch_and_of_half_the_mirror_are_no_matter_for_the_guard(place: Place) -> None:
     grown(place)
     for number in range(RECORDS // 2):

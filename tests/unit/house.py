@@ -20,7 +20,7 @@ Answer = tuple[bool, str | None, tuple[str, ...]]
 class House:
     """A manager of resources on twins that share one MongoDB: `away` takes the ping, the store and the sinks."""
 
-    def __init__(self, *names: str, max_age: float = 0.0, **options: Any) -> None:
+    def __init__(self, *names: str, max_age: float = 0.0, verify_hours: float = 0.0, **options: Any) -> None:
         self.store = MemoryStore()
         self.sources = {name: ScriptedSource(a=b"1") for name in names}
         self.sinks = {name: ScriptedSink() for name in names}
@@ -32,7 +32,7 @@ class House:
             [Resource(name, self.sources[name], self.sinks[name], self.store, fast(**options)) for name in names],
             self.ping,
             self.close,
-            ManagerOptions(ready_max_age_seconds=max_age),
+            ManagerOptions(ready_max_age_seconds=max_age, verify_interval_hours=verify_hours),
         )
 
     async def ping(self) -> None:

@@ -17,7 +17,7 @@ from hybridsync.cli.status_table import status_table
 from hybridsync.health_json import sync_json
 from hybridsync.http_address import base_url
 from hybridsync.state import SyncState, SyncStatus
-from hybridsync.status import Progress, ResourceStatus
+from hybridsync.status import Progress, ResourceStatus, VerifyOutcome
 from tests.unit.fake_manager import FakeManager, a_result, a_state, a_status, at, serving
 
 
@@ -54,6 +54,19 @@ def test_trouble_is_said_in_words_below_the_table() -> None:
         "flags: changes may be missing since 2026-11-20T21:00:03.000Z",
         "flags: subtrees that may not be read: 2",
         "flags: documents that could not be stored: 1",
+    ]
+
+
+def test_what_the_last_periodic_check_found_is_said_in_words() -> None:
+    drifted = VerifyOutcome(finished_at=at(1), compared=9, missing=1, different=2, repaired=3)
+    away = VerifyOutcome(finished_at=at(1), error="there is no connection")
+
+    assert shown(a_status(last_verify=VerifyOutcome(finished_at=at(1), compared=9)))[3:] == []
+    assert shown(a_status(last_verify=drifted))[3:] == [
+        "services: the last check found 1 missing, 2 different; repaired: 3"
+    ]
+    assert shown(a_status(last_verify=away))[3:] == [
+        "services: the last check against the source failed: there is no connection"
     ]
 
 

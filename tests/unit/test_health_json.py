@@ -5,9 +5,18 @@ from __future__ import annotations
 import json
 from datetime import datetime, timedelta, timezone
 
-from hybridsync.health_json import iso, one_line, progress_json, resource_json, result_json, summary_json, sync_json
+from hybridsync.health_json import (
+    iso,
+    one_line,
+    progress_json,
+    resource_json,
+    result_json,
+    summary_json,
+    sync_json,
+    verify_json,
+)
 from hybridsync.state import SyncState, SyncStatus
-from hybridsync.status import InformerState, Progress
+from hybridsync.status import InformerState, Progress, VerifyOutcome
 from tests.unit.fake_manager import a_result, a_state, a_status, at
 
 CONTRACT = """
@@ -34,7 +43,8 @@ CONTRACT = """
     "informer": {"state": "watching", "since": "2026-11-20T21:00:02.000Z", "lastEventTime": null, "pending": 0},
     "progress": null,
     "lastResult": {"trigger": "startup", "read": 100000, "inserted": 0, "updated": 3, "deleted": 1,
-                   "unchanged": 99996}
+                   "unchanged": 99996},
+    "lastVerify": null
   }]
 }
 """
@@ -117,6 +127,30 @@ def test_a_failed_sync_tells_its_error_on_one_line() -> None:
 
     assert shown["error"] == "first line second line"
     assert shown["lastResult"]["error"] == "first line second line"
+
+
+def test_the_last_periodic_comparison_is_told_with_its_samples() -> None:
+    outcome = VerifyOutcome(
+        finished_at=at(3), compared=9, missing=1, different=2, repaired=3, samples={"missing": ("/a",)}
+    )
+
+    assert resource_json(a_status(last_verify=outcome))["lastVerify"] == {
+        "finishedAt": "2026-11-20T21:00:03.000Z",
+        "compared": 9,
+        "missing": 1,
+        "extra": 0,
+        "different": 2,
+        "repaired": 3,
+        "unreadable": 0,
+        "samples": {"missing": ["/a"]},
+        "error": None,
+    }
+
+
+def test_a_periodic_comparison_that_failed_tells_its_error_on_one_line() -> None:
+    shown = verify_json(VerifyOutcome(finished_at=at(3), error="the source\n  is away"))
+
+    assert (shown["error"], shown["compared"]) == ("the source is away", 0)
 
 
 def test_the_summary_counts_every_status_and_staleness_by_itself() -> None:

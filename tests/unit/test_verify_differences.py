@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 
 import pytest
 
-from hybridsync.errors import ListingFailed, SinkUnavailable
+from hybridsync.errors import ListingFailed, SinkUnavailable, SyncStalled
 from hybridsync.model import Applied, Batch, Change, Index, Listing
 from hybridsync.testing import MemorySink, MemorySource
 from hybridsync.verify import VerifyReport, verify
@@ -171,6 +172,70 @@ async def test_only_the_first_few_keys_are_named_and_all_are_counted() -> None:
 
     assert report.missing == 1200
     assert len(report.samples["missing"]) == 10
+
+
+async def test_a_repair_that_would_remove_too_much_changes_nothing_and_says_so() -> None:
+    """The source came back empty, or the path is wrong: that is for a person to say."""
+    full, _ = filled(150)
+    source, sink = MemorySource(), Catching()
+    source.put("new", b"v")
+    sink.records = dict(full.records)
+    report = await verify(source, sink, repair=True, settle_seconds=0, sweep_limit_percent=50)
+
+    assert facts(report) == (1, 150, 0, 0)
+    assert "150 of 150 records" in (report.error or "")
+    assert sink.applied == []
+    assert (await verify(source, sink, repair=True, settle_seconds=0, sweep_limit_percent=100)).repaired == 151
+    assert values(sink) == {"new": b"v"}
+
+
+async def test_a_repair_looks_again_until_a_record_deleted_meanwhile_is_gone() -> None:
+    """The source deletes the record while its repair is on its way: nobody else would remove it."""
+    source, _ = filled(5)
+
+    class Late(Catching):
+        async def apply(self, changes: Sequence[Change]) -> Applied:
+            source.remove("k00001")
+            return await super().apply(changes)
+
+    sink = Late()
+    sink.records = dict(source.records)
+    del sink.records["k00001"]
+    report = await verify(source, sink, repair=True, settle_seconds=0)
+
+    assert facts(report) == (1, 0, 0, 1)
+    assert values(sink) == values(source)
+    assert "k00001" not in sink.records
+
+
+async def test_many_differences_are_repaired_in_batches() -> None:
+    source, sink = filled(1200, sink_too=False)
+    writes: list[int] = []
+
+    class Batches(Catching):
+        async def apply(self, changes: Sequence[Change]) -> Applied:
+            writes.append(len(changes))
+            return await super().apply(changes)
+
+    sink = Batches()
+    report = await verify(source, sink, repair=True, settle_seconds=0)
+
+    assert (report.repaired, sum(writes)) == (1200, 1200)
+    assert max(writes) <= 200
+    assert len(writes) <= 12
+
+
+async def test_a_comparison_without_any_progress_ends_with_an_error() -> None:
+    source, sink = filled(3)
+
+    class Frozen(MemorySource):
+        async def list(self, listing: Listing) -> AsyncGenerator[Batch, None]:
+            await asyncio.Event().wait()
+            yield Batch([])
+
+    with pytest.raises(SyncStalled, match=r"no progress for 0\.05 s"):
+        await verify(Frozen(), sink, settle_seconds=0, stall_seconds=0.05)
+    assert (await verify(source, sink, settle_seconds=0, stall_seconds=60)).compared == 3
 
 
 class BreaksOff(MemorySource):
