@@ -65,7 +65,7 @@ class TcpProxy:
 
     def close(self) -> None:
         """Ends everything; no thread and no socket is left."""
-        self.refuse()
+        self._run(self._end)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_CALL_SECONDS)
         self._loop.close()
@@ -125,6 +125,12 @@ class TcpProxy:
             self._server = None
         await self._cut()
 
+    async def _end(self) -> None:
+        await self._refuse()
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:  # one may just be accepted
+            await asyncio.wait(others, timeout=0.1)
+            await self._cut()
+
     async def _cut(self) -> None:
         pairs = list(self._pairs)
         for pair in pairs:
@@ -143,6 +149,10 @@ class TcpProxy:
             self._budget[each] = count
 
     async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._server is None:  # accepted in the moment in which `refuse` came
+            _reset_on_close(writer)
+            writer.transport.abort()
+            return
         self.connections += 1
         pair = _Pair(writer)
         self._pairs.add(pair)

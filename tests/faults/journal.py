@@ -1,7 +1,8 @@
 """A writer that knows what it wrote: every change with the moment ZooKeeper acknowledged it.
 
 `Journal` is the only writer of its paths, on a connection of its own that no test disturbs, so the
-history of each path is known exactly. `violations` says where a mirror, read *after* an answer with
+history of each path is known exactly. A write whose answer never came may or may not have happened: both
+are allowed until `resolve` has asked. `violations` says where a mirror, read *after* an answer with
 `confirmedAt` came in, lacks a change that was acknowledged before `confirmedAt`.
 """
 
@@ -9,13 +10,13 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
-from kazoo.client import KazooClient
+from kazoo.client import KazooClient, TransactionRequest
 
 _UNKNOWN = -1
 """The mzxid of a state whose writing was begun and not yet acknowledged."""
@@ -36,13 +37,14 @@ class Journal:
         self.root = root
         self.client = client
         self._histories: dict[str, list[_State]] = {}
+        self._writes = 0
         self._lock = threading.Lock()
 
     @property
     def writes(self) -> int:
-        """How many changes were acknowledged."""
+        """How many changes were made."""
         with self._lock:
-            return sum(len(history) for history in self._histories.values())
+            return self._writes
 
     @property
     def paths(self) -> list[str]:
@@ -73,6 +75,62 @@ class Journal:
         self.client.delete(path)
         self._acknowledged(state, None)
 
+    def create_all(self, paths: Sequence[str], value: bytes) -> None:
+        """Creates znodes in one transaction, parents before their children."""
+        states = [self._begun(path, _UNKNOWN) for path in paths]
+        transaction = self.client.transaction()
+        for path in paths:
+            transaction.create(path, value)
+        _commit(transaction)
+        stat = self.client.exists(paths[0])  # all have the id of the transaction
+        assert stat is not None, f"{paths[0]} was created and is not there"
+        for state in states:
+            self._acknowledged(state, stat.mzxid)
+
+    def delete_all(self, paths: Sequence[str]) -> None:
+        """Deletes znodes in one transaction, children before their parents."""
+        states = [self._begun(path, None) for path in paths]
+        transaction = self.client.transaction()
+        for path in paths:
+            transaction.delete(path)
+        _commit(transaction)
+        for state in states:
+            self._acknowledged(state, None)
+
+    @property
+    def unresolved(self) -> list[str]:
+        """Paths whose last write was not acknowledged. For the one who writes, between two writes."""
+        with self._lock:
+            return [path for path, history in self._histories.items() if history[-1].acknowledged is None]
+
+    def resolve(self) -> None:
+        """Reads what became of the writes that were not acknowledged.
+
+        The server that took them must be gone or have answered since, so that none can still happen.
+        """
+        for path in self.unresolved:
+            stat = self.client.exists(path)
+            self._resolved(path, None if stat is None else stat.mzxid)
+
+    def _resolved(self, path: str, mzxid: int | None) -> None:
+        with self._lock:
+            history = self._histories[path]
+            before = history[-2].mzxid if len(history) > 1 else None
+            if mzxid != before:
+                history[-1].mzxid = mzxid
+                history[-1].acknowledged = datetime.now(UTC)
+                self._writes += 1
+            else:
+                history.pop()
+                if not history:
+                    del self._histories[path]
+
+    def forget_before(self, moment: datetime) -> None:
+        """Forgets what was over by a moment: no promise will be checked that is older."""
+        with self._lock:
+            for history in self._histories.values():
+                del history[: max(0, _last_before(history, moment))]
+
     def forget(self) -> None:
         """Forgets every history: the server was wiped, and its ids begin anew."""
         with self._lock:
@@ -89,6 +147,7 @@ class Journal:
         with self._lock:
             state.mzxid = mzxid
             state.acknowledged = now
+            self._writes += 1
 
     def violations(self, confirmed_at: datetime, mirror: Mapping[str, int]) -> list[str]:
         """What `mirror` (path → version), read after the answer that promised `confirmed_at`, lacks.
@@ -106,12 +165,24 @@ class Journal:
 
 def _from(history: list[_State], confirmed_at: datetime) -> list[int | None]:
     """The states that are allowed; all that ever were when none was acknowledged before."""
-    last = -1
-    for number, state in enumerate(history):
-        if state.acknowledged is not None and state.acknowledged < confirmed_at:
-            last = number
+    last = _last_before(history, confirmed_at)
     allowed = [state.mzxid for state in history[max(last, 0) :]]
     return [None, *allowed] if last < 0 else allowed
+
+
+def _last_before(history: list[_State], moment: datetime) -> int:
+    """The number of the last state acknowledged before a moment, -1 for none."""
+    last = -1
+    for number, state in enumerate(history):
+        if state.acknowledged is not None and state.acknowledged < moment:
+            last = number
+    return last
+
+
+def _commit(transaction: TransactionRequest) -> None:
+    """Commits; the connection's errors are raised, and any other is one of the test."""
+    failed = [one for one in transaction.commit() if isinstance(one, Exception)]
+    assert not failed, failed[:3]
 
 
 def _fits(allowed: list[int | None], history: list[_State], held: int | None) -> bool:

@@ -75,6 +75,12 @@ class Recorder:
         """The newest answer."""
         return self.answers[-1]
 
+    @property
+    def readiness(self) -> set[int]:
+        """Every status of `/health/ready` from the first 200 on."""
+        statuses = [answer.ready for answer in list(self.answers)]
+        return set(statuses[statuses.index(200) :])
+
     def since(self, start: datetime) -> list[Answer]:
         """The answers to questions that were sent at or after a moment."""
         return [answer for answer in list(self.answers) if answer.at >= start]
@@ -158,15 +164,24 @@ class Recorder:
 
     # -- the end ----------------------------------------------------------------------------------
 
-    def __enter__(self) -> Self:
+    def start(self) -> Self:
+        """Begins to ask, for who does not use a block."""
         self._thread.start()
         return self
+
+    def stop(self) -> list[str]:
+        """Ends the asking and returns the violations, without failing."""
+        self._stop.set()
+        self._thread.join(60)
+        return self.violations
+
+    def __enter__(self) -> Self:
+        return self.start()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop.set()
-        self._thread.join(60)
+        self.stop()
         if error is None:
             assert not self._thread.is_alive(), "the recorder does not end"
             with suppress(OSError, HTTPException):  # a block may be shorter than one round of questions

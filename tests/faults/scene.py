@@ -153,18 +153,23 @@ class Scene:
 
     # -- watching and waiting ---------------------------------------------------------------------
 
-    def recorder(self, service: Service | None = None) -> Recorder:
-        """Records and checks every answer for the length of a block."""
-        return Recorder(service or self.service, self._hasty[self._database]["services"], self.journal)
+    def recorder(self, service: Service | None = None, *, alone: bool = True) -> Recorder:
+        """Records and checks every answer for the length of a block.
+
+        Unless the service is `alone` on its mirror, promises are not held against the contents: what another
+        one has on its way may land behind them, until that one sees the change, too.
+        """
+        journal = self.journal if alone else None
+        return Recorder(service or self.service, self._hasty[self._database]["services"], journal)
 
     @contextmanager
-    def running(self, **churn: Any) -> Iterator[Recorder]:
+    def running(self, *, alone: bool = True, **churn: Any) -> Iterator[Recorder]:
         """Starts the service, and has a recorder and a writer run for the length of a block.
 
         At its end everything comes to rest, and mirror and tree are compared.
         """
         self.service.start()
-        with self.recorder() as recorder:
+        with self.recorder(alone=alone) as recorder:
             with self.churn(**churn):
                 yield recorder
             self.assert_equal_at_rest()

@@ -25,7 +25,7 @@ def test_a_connection_frozen_for_longer_than_the_session(new_scene: NewScene) ->
         assert scene.service.resource()["lastResult"]["trigger"] == "expired"
 
     assert recorder.checked_promises > 0
-    assert {answer.ready for answer in recorder.answers if answer.sync["lastResult"]} == {200}
+    assert recorder.readiness == {200}
 
 
 def test_three_sessions_expire_one_after_the_other(new_scene: NewScene) -> None:

@@ -117,7 +117,7 @@ def test_a_service_with_a_fresh_mirror_starts_without_zookeeper_and_catches_up(
         assert scene.service.resource()["lastResult"]["trigger"] == "catch_up"
         scene.assert_equal_at_rest()
 
-    assert {answer.ready for answer in recorder.answers if answer.sync["lastResult"]} == {200}
+    assert recorder.readiness == {200}
 
 
 def test_a_service_without_a_mirror_waits_for_zookeeper_and_is_not_ready(

@@ -113,7 +113,7 @@ def test_the_guard_refuses_a_much_smaller_tree_and_a_start_without_it_heals(
 
     scene.restart_service()
     with scene.recorder():
-        entry = scene.wait_entry("refused again", status="failed")
+        entry = scene.wait_entry("refused again", status="failed", lastResult__trigger="startup")
         assert entry["decision"]["reason"] in CALLS_FOR_A_SYNC
         assert scene.service.get("/health/ready")[0] == 503
         assert scene.service.terminate() == 0

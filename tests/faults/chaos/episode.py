@@ -1,0 +1,107 @@
+"""One episode: its faults, then rest, then the comparison of every record. And a run of many."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from hybridsync.embedded import MongoServer, ZooKeeperServer
+from tests.faults.chaos.faults import begin
+from tests.faults.chaos.report import Outcome, Report
+from tests.faults.chaos.schedule import EPISODE_STEPS, Episode, Step, episodes
+from tests.faults.chaos.stage import ROOT, Stage
+from tests.faults.scene import now
+from tests.mirror_truth import differences
+
+CONVERGE_SECONDS = 120.0
+
+Told = Callable[[str], None]
+
+
+def run(
+    zookeeper: ZooKeeperServer,
+    mongodb: MongoServer,
+    seed: int,
+    *,
+    enough: Callable[[Report], bool],
+    tell: Told,
+    steps: int = EPISODE_STEPS,
+    before_comparison: Callable[[Stage], None] = lambda _: None,
+) -> Report:
+    """Episodes of a seed until `enough`, or until one does not converge. `tell` gets a line for each.
+
+    `before_comparison` is called at rest, to plant what the comparison has to find.
+    """
+    report = Report(seed)
+    with Stage(zookeeper, mongodb) as stage:
+        for episode in episodes(seed, steps):
+            try:
+                outcome = _play(stage, episode, before_comparison)
+            except Exception as error:
+                error.add_note(f"seed {seed}, episode {episode.number}: {'; '.join(map(str, episode.steps))}")
+                raise
+            report.outcomes.append(outcome)
+            tell(_line(outcome))
+            if outcome.seconds is None or enough(report):
+                break
+            if outcome.findings:
+                _heal(stage)
+    return report
+
+
+def _play(stage: Stage, episode: Episode, before_comparison: Callable[[Stage], None]) -> Outcome:
+    outcome = Outcome(episode)
+    before = stage.scene.journal.writes
+    answers, promises = stage.answers, stage.promises
+    stage.writer.reseed(episode.seed)
+    for step in episode.steps:
+        stage.hold(step.rest)
+        _do(stage, step)
+    stage.calm_down()
+    _compare(stage, outcome, before_comparison)
+    stage.renew_recorder()
+    outcome.changes = stage.scene.journal.writes - before
+    outcome.answers, outcome.promises = stage.answers - answers, stage.promises - promises
+    outcome.stale_claims, stage.claims = stage.claims, []
+    outcome.crashes, stage.crashes = [*stage.crashes, *stage.writer.errors], []
+    log, stage.log = stage.log, []
+    if outcome.findings:
+        outcome.log = log
+    return outcome
+
+
+def _do(stage: Stage, step: Step) -> None:
+    with begin(stage, step):
+        stage.hold(step.seconds)
+        if step.within is not None:
+            _do(stage, step.within)
+            stage.hold(step.seconds / 2)
+
+
+def _compare(stage: Stage, outcome: Outcome, before_comparison: Callable[[Stage], None]) -> None:
+    """In step while the writer goes on, then equal at rest."""
+    started = time.monotonic()
+    try:
+        stage.wait_in_sync(CONVERGE_SECONDS)
+    except AssertionError as error:
+        stage.crashes.append(str(error))
+        return
+    outcome.seconds = time.monotonic() - started
+    with stage.writer.held():
+        resolved = now()
+        stage.wait_in_sync(CONVERGE_SECONDS)
+        before_comparison(stage)
+        outcome.compared(differences(stage.scene.zk, ROOT, stage.scene.collection))
+    stage.scene.journal.forget_before(resolved)
+
+
+def _heal(stage: Stage) -> None:
+    """What is wrong counts in one episode only."""
+    stage.scene.service.post("/health/sync/trigger", {"wait": True}, seconds=CONVERGE_SECONDS)
+
+
+def _line(outcome: Outcome) -> str:
+    took = "did not converge" if outcome.seconds is None else f"converged in {outcome.seconds:.2f} s"
+    found = f", {len(outcome.findings)} FINDINGS" if outcome.findings else ""
+    steps = "; ".join(" + ".join(step.kinds) for step in outcome.episode.steps)
+    return f"episode {outcome.episode.number}: {outcome.changes} changes, {took}{found}: {steps}"

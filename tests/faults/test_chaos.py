@@ -1,0 +1,65 @@
+"""A short chaos run: every kind of fault once, then the mirror is equal and no answer claimed too much."""
+
+from __future__ import annotations
+
+import pytest
+
+from hybridsync.embedded import MongoServer, ZooKeeperServer
+from tests.faults.chaos.episode import run
+from tests.faults.chaos.report import Report
+from tests.faults.chaos.schedule import Kind
+from tests.faults.chaos.sessions import sessions
+from tests.faults.chaos.stage import Stage
+from tests.servers import connected
+
+SEED = 57
+"""One whose first episodes have every kind of fault."""
+
+EPISODES = 4
+
+
+@pytest.mark.timeout(600)
+def test_after_every_kind_of_fault_the_mirror_is_equal_and_no_claim_was_false(
+    own_zookeeper: ZooKeeperServer, own_mongodb: MongoServer
+) -> None:
+    def enough(report: Report) -> bool:
+        return len(report.outcomes) == EPISODES
+
+    print(f"seed {SEED}")
+    report = run(own_zookeeper, own_mongodb, SEED, enough=enough, tell=print)
+
+    logs = [line for outcome in report.outcomes for line in outcome.log[-40:]]
+    assert report.clean, "\n".join([f"make chaos SEED={SEED} replays it", report.text(), *logs])
+    assert len(report.outcomes) == EPISODES
+    assert report.faults.keys() == set(Kind), f"of seed {SEED} not every kind came"
+    assert sum(outcome.promises for outcome in report.outcomes) > 20
+    assert all(outcome.changes > 20 for outcome in report.outcomes)
+
+
+def test_a_run_finds_a_lost_change_a_phantom_and_a_false_claim(
+    own_zookeeper: ZooKeeperServer, own_mongodb: MongoServer
+) -> None:
+    def plant(stage: Stage) -> None:
+        stage.scene.journal.create("/services/claimed", b"x")
+        stage.wait_in_sync(60)
+        stage.scene.collection.delete_one({"_id": "/services/claimed"})
+        assert stage.until(lambda: stage.recorder and stage.recorder.violations, 60)
+        stage.scene.collection.insert_one({"_id": "/services/phantom", "version": 1})
+        stage.scene.collection.delete_one({"_id": "/services/group-3/member-310"})
+
+    report = run(own_zookeeper, own_mongodb, 1, enough=lambda _: True, tell=print, steps=0, before_comparison=plant)
+
+    (outcome,) = report.outcomes
+    assert outcome.lost == ["missing: /services/claimed", "missing: /services/group-3/member-310"]
+    assert outcome.phantom == ["not at the source: '/services/phantom'"]
+    assert outcome.stale_claims
+    assert all("/services/claimed: the mirror holds None" in line for line in outcome.stale_claims)
+    assert not report.clean
+    assert "| lost | 2 |" in report.text()
+    assert "| phantom | 1 |" in report.text()
+    assert "## Episode 1 went wrong" in report.text()
+
+
+def test_the_password_of_a_session_follows_from_its_number(own_zookeeper: ZooKeeperServer) -> None:
+    with connected(own_zookeeper.hosts) as client:
+        assert sessions(own_zookeeper) == [client.client_id]
