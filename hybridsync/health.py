@@ -6,6 +6,7 @@ asks to wait for its own result. The same routes exist at `/health…` and at `/
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from aiohttp import web
 from aiohttp.hdrs import METH_ANY
 from aiohttp.typedefs import Handler
 
-from hybridsync import health_trigger
+from hybridsync import health_trigger, openapi
 from hybridsync.health_json import NO_STORE, Json, one_line, readiness_json, sync_json
 from hybridsync.metrics import Metrics
 from hybridsync.version import version
@@ -49,15 +50,30 @@ class HealthRoutes:
             "/metrics": self.metrics,
         }
         routes: list[web.AbstractRoute] = []
+        measured = {path: self._metrics.timed(path, handler) for path, handler in readable.items()}
+        trigger = self._metrics.timed("/health/sync/trigger", self.trigger)
         for prefix in PREFIXES:
-            for path, handler in readable.items():
+            for path, handler in measured.items():
                 resource = app.router.add_resource(prefix + path)
                 routes += [resource.add_route(method, handler) for method in ("GET", "HEAD")]
                 routes.append(resource.add_route(METH_ANY, _only("GET, HEAD")))
             resource = app.router.add_resource(f"{prefix}/health/sync/trigger")
-            routes.append(resource.add_route("POST", self.trigger))
+            routes.append(resource.add_route("POST", trigger))
             routes.append(resource.add_route(METH_ANY, _only("POST")))
         return frozenset(routes)
+
+    def add_document_to(self, app: web.Application) -> None:
+        """Adds the OpenAPI document; an application that hybridsync is a guest in may have one of its own."""
+        document = json.dumps(openapi.document(PREFIXES))
+
+        async def show(request: web.Request) -> web.Response:
+            return web.json_response(text=document, headers=NO_STORE)
+
+        for prefix in PREFIXES:
+            resource = app.router.add_resource(prefix + openapi.PATH)
+            for method in ("GET", "HEAD"):
+                resource.add_route(method, show)
+            resource.add_route(METH_ANY, _only("GET, HEAD"))
 
     async def health(self, request: web.Request) -> web.Response:
         """Always 200 while the process answers; `degraded` says why in `reasons`."""

@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -29,6 +31,8 @@ BODY_DEADLINE_SECONDS = 10.0
 """A body of at most 64 KiB arrives within this, or the request is given up."""
 
 _KEYS = ("resources", "wait")
+_FORWARDED_FOR = re.compile(r'(?i)^(?:.*;)?\s*for\s*=\s*"?([^";]*)"?.*$')
+"""The address in one element of the header `Forwarded` (RFC 7239)."""
 
 
 class Refusal(Exception):
@@ -105,14 +109,15 @@ def check_caller(request: web.Request, control_token: str | None) -> None:
     """Raises `Refusal` unless the caller may change something.
 
     With a token every caller must bring it, also on loopback. Without one only callers on loopback
-    are let in; the peer of the connection counts, never a header that a caller can write itself, and
-    a web page of another origin that a local browser shows is not a local caller.
+    are let in: the peer of the connection. A header that a caller can write itself lets nobody in; it
+    can only tell that the caller is not local: somebody behind a proxy on this machine, or a web page
+    of another origin that a local browser shows.
     """
     if control_token:
         _check_token(request.headers.get("Authorization", ""), control_token)
         return
     peername = request.transport.get_extra_info("peername") if request.transport is not None else None
-    if not is_loopback(peername) or not _same_origin(request):
+    if not is_loopback(peername) or _is_forwarded(request) or not _same_origin(request):
         raise Refusal(
             403,
             "without a token only callers on this machine's loopback address may do this: "
@@ -147,9 +152,43 @@ def is_loopback(peername: object) -> bool:
     return address.is_loopback
 
 
+def _is_forwarded(request: web.Request) -> bool:
+    """Whether a proxy says that it speaks for somebody who is not on loopback."""
+    entries = [
+        *(entry for name in ("X-Forwarded-For", "X-Real-IP") for entry in _listed(request, name)),
+        *(_FORWARDED_FOR.sub(r"\1", entry) for entry in _listed(request, "Forwarded")),
+    ]
+    return not all(is_loopback((_host_name(entry),)) for entry in entries)
+
+
+def _listed(request: web.Request, header: str) -> list[str]:
+    return [entry.strip() for value in request.headers.getall(header, ()) for entry in value.split(",")]
+
+
 def _same_origin(request: web.Request) -> bool:
+    """Whether no browser sends this, or one that shows a page of this service.
+
+    The name in `Host` has to be one of loopback: a page can point a name of its own at 127.0.0.1
+    (DNS rebinding), and is then of the same origin.
+    """
+    if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+        return False
     origin = request.headers.get("Origin")
-    return origin is None or origin.partition("://")[2] == request.headers.get("Host", "")
+    if origin is None:
+        return True
+    host = request.headers.get("Host", "")
+    name = _host_name(host)
+    return origin.partition("://")[2] == host and (name == "localhost" or is_loopback((name,)))
+
+
+def _host_name(host: str) -> str:
+    """The name or address in `name`, `name:port`, `[address]`, `[address]:port` or a bare IPv6 address."""
+    if host.count(":") > 1 and not host.startswith("["):
+        return host
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
 
 
 async def read_body(request: web.Request) -> bytes:

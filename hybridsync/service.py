@@ -19,6 +19,7 @@ from hybridsync.errors import HybridSyncError
 from hybridsync.health import HealthRoutes, answer
 from hybridsync.health_json import one_line
 from hybridsync.http_address import base_url
+from hybridsync.http_server import Listener, mark_busy, taking_turns
 from hybridsync.json_errors import json_errors
 from hybridsync.manager import HybridSyncManager
 from hybridsync.metrics import Metrics
@@ -50,7 +51,7 @@ def attach(app: web.Application, settings: Settings) -> HybridSyncManager:
     holds nothing up: readiness says so. Raises `ConfigurationError` when the settings cannot be used.
     """
     manager = build_manager(settings)
-    metrics = _add_routes(app, manager, settings)
+    _, metrics = _add_routes(app, manager, settings)
 
     async def lifetime(_: web.Application) -> AsyncIterator[None]:
         lag = asyncio.create_task(metrics.sample_lag(), name="hybridsync-lag")
@@ -102,17 +103,19 @@ def require_ready(
 
 def build_app(manager: HybridSyncManager, settings: Settings) -> tuple[web.Application, Metrics]:
     """The application of the service alone: hybridsync's routes, and every error as JSON."""
-    app = web.Application(middlewares=[json_errors])
-    return app, _add_routes(app, manager, settings)
+    app = web.Application(middlewares=[mark_busy, taking_turns(), json_errors])
+    routes, metrics = _add_routes(app, manager, settings)
+    routes.add_document_to(app)
+    return app, metrics
 
 
-def _add_routes(app: web.Application, manager: HybridSyncManager, settings: Settings) -> Metrics:
+def _add_routes(app: web.Application, manager: HybridSyncManager, settings: Settings) -> tuple[HealthRoutes, Metrics]:
     metrics = Metrics(manager)
     token = settings.control_token
-    routes = HealthRoutes(manager, metrics, None if token is None else token.get_secret_value()).add_to(app)
+    routes = HealthRoutes(manager, metrics, None if token is None else token.get_secret_value())
     app[MANAGER] = manager
-    app[_ROUTES] = routes
-    return metrics
+    app[_ROUTES] = routes.add_to(app)
+    return routes, metrics
 
 
 class Service:
@@ -122,7 +125,8 @@ class Service:
         self._settings = settings
         self.manager = build_manager(settings)
         app, self._metrics = build_app(self.manager, settings)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=HTTP_STOP_SECONDS)
+        self._runner = web.AppRunner(app, shutdown_timeout=HTTP_STOP_SECONDS)
+        self._listener: Listener | None = None
         self._lag: asyncio.Task[None] | None = None
         self.url = ""
 
@@ -140,15 +144,15 @@ class Service:
 
     async def _listen(self) -> None:
         host, port = self._settings.http_host, self._settings.http_port
-        site = web.TCPSite(self._runner, host, port)
+        self._listener = Listener(self._runner)
         try:
-            await site.start()
+            port = await self._listener.start(host, port)
         except (OSError, UnicodeError) as error:
             reason = one_line(getattr(error, "strerror", None) or str(error))
             raise CannotListen(
                 f"cannot listen on {host}:{port}: {reason}; choose another HYBRIDSYNC_HTTP_HOST or HYBRIDSYNC_HTTP_PORT"
             ) from None
-        self.url = base_url(host, self._runner.addresses[0][1])
+        self.url = base_url(host, port)
 
     def begin_stopping(self) -> None:
         """Not ready from now on; everything goes on working until `stop`."""
@@ -161,6 +165,8 @@ class Service:
         if self._lag is not None:
             self._lag.cancel()
         await _bounded(self.manager.stop(), MANAGER_STOP_SECONDS, "manager")
+        if self._listener is not None:
+            self._listener.close()
         await _bounded(self._runner.cleanup(), HTTP_STOP_SECONDS + 0.2, "http")
 
 

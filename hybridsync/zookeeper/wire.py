@@ -96,8 +96,8 @@ class MultiRead:
         try:
             for kind, _ in self.ops:
                 # The common case first and in line: at 100,000 znodes a second every call counts.
-                got, done, _, length = _HEADER_AND_INT.unpack_from(buffer, offset)
-                if got == GET_DATA == kind and not done and length >= -1:
+                got, done, err, length = _HEADER_AND_INT.unpack_from(buffer, offset)
+                if got == GET_DATA == kind and not done and not err and length >= -1:
                     start = offset + _HEADER_AND_INT.size
                     offset = start + length if length > 0 else start
                     # unpack_from fails when the stat, and with it the value in front of it, is not all there
@@ -109,6 +109,8 @@ class MultiRead:
                 if done:
                     raise MalformedAnswer(f"{len(results)} results for {len(self.ops)} operations")
                 result: OpResult
+                if err != (length if got == _ERROR else 0):
+                    raise MalformedAnswer(f"error {err} in the header of a result of kind {got}")
                 if got == _ERROR:
                     result, offset = ErrorCode(_INT.unpack_from(buffer, offset)[0]), offset + _INT.size
                 elif got != kind:
@@ -162,7 +164,10 @@ def read_event(buffer: bytes, offset: int) -> Event:
     offset += _EVENT.size
     if max(length, 0) != len(buffer) - offset and kind != SESSION_EVENT:
         raise MalformedAnswer("the path of a watch event has the wrong length")
-    return Event(kind, _text(buffer[offset : offset + max(length, 0)]))
+    path = _text(buffer[offset : offset + max(length, 0)])
+    if not path.startswith("/") and kind != SESSION_EVENT:
+        raise MalformedAnswer("a watch event without a path")
+    return Event(kind, path)
 
 
 def _read_names(buffer: bytes, offset: int) -> tuple[list[str], int]:
