@@ -41,6 +41,16 @@ class Exclude:
         return self._barren is not None and self._barren.fullmatch("" if path == "/" else path) is not None
 
 
+def matcher(pattern: str) -> str:
+    """The expression for exactly what a pattern matches, without what is below it; compile it with `re.DOTALL`.
+
+    Raises `ConfigurationError` for a pattern that cannot be meant.
+    """
+    components = _components(pattern)
+    below_only = components[-1] == "**"
+    return _checked(_joined(components[:-1]) + r"/[^/].*" if below_only else _joined(components), pattern)
+
+
 def _one_of(expressions: Sequence[str]) -> re.Pattern[str] | None:
     return re.compile("|".join(f"(?:{one})" for one in expressions), re.DOTALL) if expressions else None
 
@@ -64,6 +74,10 @@ def _excluding(components: Sequence[str], pattern: str) -> str:
     """The expression for what a pattern leaves out."""
     below_only = components[-1] == "**"
     expression = _joined(components[:-1]) + r"/[^/].*" if below_only else _joined(components) + _AND_BELOW
+    return _checked(expression, pattern)
+
+
+def _checked(expression: str, pattern: str) -> str:
     try:
         re.compile(expression)
     except re.error as error:

@@ -12,7 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from hybridsync.metrics import Metrics
 from hybridsync.state import SyncState
-from hybridsync.status import Counters, InformerState, Readiness
+from hybridsync.status import Counters, InformerState, Progress, Readiness, Trigger, VerifyOutcome
+from tests.prometheus import promtool
 from tests.unit.fake_manager import FakeManager, a_result, a_status, as_manager, at, serving
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -169,3 +170,121 @@ def test_two_managers_do_not_share_a_registry() -> None:
 
     assert ("hybridsync_in_sync", SERVICES) in samples
     assert ("hybridsync_in_sync", SERVICES) not in others
+
+
+def test_every_kind_of_full_sync_is_counted_from_zero() -> None:
+    fake = FakeManager()
+    fake.counters["services"].syncs[Trigger.EXPIRED, True] = 2
+
+    samples = scrape(fake)
+
+    counted = {labels: value for (name, labels), value in samples.items() if name == "hybridsync_syncs_total"}
+    assert len(counted) == 2 * len(Trigger)
+    assert counted.pop(labelled(resource="services", trigger="expired", result="success")) == 2
+    assert set(counted.values()) == {0}
+
+
+def test_records_are_those_of_the_last_full_sync_and_what_changed_since() -> None:
+    fake = FakeManager()
+    metrics = Metrics(as_manager(fake))
+    counters = fake.counters["services"]
+    counters.inserted, counters.deleted = 10, 2
+    before_any_sync_of_this_process = read(metrics)["hybridsync_records", SERVICES]
+    fake.sync_listeners[0]("services", a_result(error="cut off"))
+    after_a_failed_one = read(metrics)["hybridsync_records", SERVICES]
+    fake.sync_listeners[0]("services", a_result())
+    counters.inserted, counters.deleted = 12, 5
+
+    assert before_any_sync_of_this_process == after_a_failed_one == 100_008
+    assert read(metrics)["hybridsync_records", SERVICES] == 99_999
+
+
+def test_a_running_full_sync_shows_how_far_it_is_and_none_shows_nothing() -> None:
+    fake = FakeManager()
+    fake.shown = [a_status(progress=Progress(read=70, inserted=30, elapsed_seconds=1.5))]
+    running, idle = scrape(fake), scrape(FakeManager())
+
+    assert running["hybridsync_sync_progress_records", labelled(resource="services", operation="read")] == 70
+    assert running["hybridsync_sync_progress_records", labelled(resource="services", operation="inserted")] == 30
+    assert running["hybridsync_sync_elapsed_seconds", SERVICES] == 1.5
+    assert not [name for name, _ in idle if "progress" in name or "elapsed" in name]
+
+
+def test_what_the_last_comparison_found() -> None:
+    fake = FakeManager()
+    fake.shown = [
+        a_status(last_verify=VerifyOutcome(finished_at=at(9), compared=50, missing=1, extra=2, different=3, repaired=4))
+    ]
+
+    samples = scrape(fake)
+
+    kinds = [
+        samples["hybridsync_verify_drift_records", labelled(resource="services", kind=kind)]
+        for kind in ("missing", "extra", "different")
+    ]
+    assert kinds == [1, 2, 3]
+    assert samples["hybridsync_verify_timestamp_seconds", SERVICES] == at(9).timestamp()
+    assert samples["hybridsync_verify_compared_records", SERVICES] == 50
+    assert samples["hybridsync_verify_repaired_records", SERVICES] == 4
+    assert samples["hybridsync_verify_failed", SERVICES] == 0
+
+
+def test_a_comparison_that_was_not_finished_claims_no_agreement() -> None:
+    fake = FakeManager()
+    fake.shown = [a_status(last_verify=VerifyOutcome(finished_at=at(9), error="no answer"))]
+
+    samples = scrape(fake)
+
+    assert samples["hybridsync_verify_failed", SERVICES] == 1
+    assert not [name for name, _ in samples if "drift" in name]
+    assert not [name for name, _ in scrape(FakeManager()) if "verify" in name]
+
+
+def test_records_that_break_rules_are_counted_and_not_named() -> None:
+    fake = FakeManager()
+    fake.shown = [a_status(invalid={"channel-1": "password: blank", "channel-2": "path: missing"})]
+
+    samples = scrape(fake)
+
+    assert samples["hybridsync_invalid_records", SERVICES] == 2
+    assert not [labels for _, labels in samples if "channel-1" in dict(labels).values()]
+
+
+async def test_requests_are_measured_under_the_names_of_our_routes_only() -> None:
+    fake = FakeManager()
+    async with serving(fake) as client:
+        for path in ("/health/live", "/api/v1/health/live", "/health/ready?x=1", "/health/../etc", "/nothing", "/"):
+            await client.get(path)
+        await client.post("/health/sync/trigger", json={"resources": ["nobody"]})
+        text = await (await client.get("/metrics")).text()
+
+    counts = {
+        sample.labels["route"]: sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == "hybridsync_http_request_duration_seconds_count"
+    }
+    assert counts == {
+        "/health": 0,
+        "/health/live": 2,
+        "/health/startup": 0,
+        "/health/ready": 1,
+        "/health/sync": 0,
+        "/health/sync/trigger": 1,
+        "/metrics": 0,
+    }
+
+
+async def test_promtool_has_nothing_to_say_about_a_scrape_with_every_family_in_it() -> None:
+    fake = FakeManager()
+    fake.shown = [
+        a_status(gap_since=at(3), progress=Progress(), last_verify=VerifyOutcome(finished_at=at(9), compared=1))
+    ]
+    async with serving(fake) as client:
+        fake.sync_listeners[0]("services", a_result())
+        fake.propagation_listeners[0]("services", 0.1)
+        text = await (await client.get("/metrics")).text()
+
+    assert promtool("check", "metrics", given=text) == ""
+    empty = [family.name for family in text_string_to_metric_families(text) if not family.samples]
+    assert empty == []
