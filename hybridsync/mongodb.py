@@ -1,5 +1,7 @@
 """The MongoDB room: the client, its deadlines and its retries. The only module that imports motor.
 
+Change streams have a client of their own, pymongo's for asyncio (`mongodb_stream.py` says why).
+
 motor runs pymongo's blocking calls in a pool of threads, and a thread cannot be called back: what is
 given up here may still be written there, later. So every operation carries the same deadline in its
 thread (`pymongo.timeout`), nobody cancels one half way, and the sinks guard every write by version.
@@ -11,11 +13,13 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeAlias, TypeVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 from urllib.parse import parse_qsl
 
 import pymongo
+from bson.codec_options import CodecOptions
 from bson.errors import BSONError
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorClientSession, AsyncIOMotorCollection
 from pymongo.errors import PyMongoError
@@ -23,8 +27,9 @@ from pymongo.read_preferences import ReadPreference
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from hybridsync.addresses import check_mongodb_uri, mongodb_database
-from hybridsync.errors import ConfigurationError, SinkUnavailable
+from hybridsync.errors import ConfigurationError, SinkError, SinkUnavailable, SourceDisconnected
 from hybridsync.mongodb_errors import one_line, sink_error
+from hybridsync.mongodb_stream import ChangeFeed, as_number, stream_error
 
 T = TypeVar("T")
 Session: TypeAlias = AsyncIOMotorClientSession
@@ -54,6 +59,13 @@ _DEFAULTS: dict[str, Any] = {
 _ALIASES = {"j": "journal"}
 
 
+class ServerClock(NamedTuple):
+    """What a server says of itself. `cluster_time` (see `as_number`) is `None` where there is no replica set."""
+
+    cluster_time: int | None
+    local_time: datetime
+
+
 class MongoDB:
     """One client and one database.
 
@@ -68,6 +80,8 @@ class MongoDB:
         self._retry_seconds = retry_seconds
         self._running: set[asyncio.Future[Any]] = set()
         self._closed = False
+        self._uri = uri
+        self._streaming: pymongo.AsyncMongoClient[dict[str, Any]] | None = None
         try:
             if _options(uri).get("w") == "0":
                 raise ValueError("w=0 cannot be used: every write must be acknowledged")
@@ -136,6 +150,69 @@ class MongoDB:
 
         return await attempts(attempt)
 
+    # -- what a source needs ----------------------------------------------------------------------
+
+    async def clock(self) -> ServerClock:
+        """The times of the primary; its cluster time is at or past all that was committed. Raises `SinkError`."""
+        said = await self.run(lambda: self._client[self.name].command("hello"))
+        replicates = "setName" in said or said.get("msg") == "isdbgrid"
+        time_ = as_number(said["operationTime"]) if replicates and "operationTime" in said else None
+        return ServerClock(time_, said.get("localTime") or datetime.now(UTC))
+
+    async def committed_time(self, collection: str) -> int:
+        """A cluster time (see `as_number`) past every change that was committed before the call. Raises `SinkError`.
+
+        A linearizable read: the primary writes an empty entry into its oplog and answers once a majority
+        has it, so one that was deposed and does not know it yet cannot answer. Manual, "Linearizable Read Concern".
+        """
+        command = {
+            "find": collection,
+            "filter": {"_id": None},
+            "limit": 1,
+            "singleBatch": True,
+            "readConcern": {"level": "linearizable"},
+            "maxTimeMS": int(self._operation_seconds * 1000),
+        }
+        said = await self.run(lambda: self._client[self.name].command(command, read_preference=ReadPreference.PRIMARY))
+        if "operationTime" not in said:
+            raise SinkError(f"MongoDB at {self.where}: it tells no cluster time")
+        return as_number(said["operationTime"])
+
+    async def follow(
+        self,
+        collection: str,
+        pipeline: Sequence[Mapping[str, Any]],
+        *,
+        resume: str | None,
+        await_seconds: float,
+        options: CodecOptions[dict[str, Any]],
+    ) -> ChangeFeed:
+        """Opens a change stream, at the resume token or from now on; `options` decode its events.
+
+        Raises `PositionExpired`, `SourceUnsupported` or `SourceDisconnected`.
+        """
+        if self._closed:
+            raise SourceDisconnected(f"MongoDB at {self.where}: the connection is closed")
+        if self._streaming is None:
+            self._streaming = pymongo.AsyncMongoClient(self._uri, tz_aware=True, **_defaults_beside(self._uri))
+        source = self._streaming[self.name].get_collection(
+            collection, codec_options=options, read_preference=ReadPreference.PRIMARY
+        )
+        try:
+            async with asyncio.timeout(self._operation_seconds):
+                stream = await source.watch(
+                    pipeline,
+                    resume_after=None if resume is None else {"_data": resume},
+                    max_await_time_ms=max(1, round(await_seconds * 1000)),
+                )
+        except TimeoutError:
+            raise SourceDisconnected(
+                f"MongoDB at {self.where}: no answer within {self._operation_seconds:g} s"
+            ) from None
+        except PyMongoError as error:
+            raise stream_error(error, self.where, resuming=resume is not None) from error
+        return ChangeFeed(stream, self.where, await_seconds)
+
     async def close(self) -> None:
         """Lets go of all connections. Never raises, takes at most `CLOSE_SECONDS`; may be called twice."""
         if self._closed:
@@ -154,8 +231,10 @@ class MongoDB:
             self._interrupt()
         # A thread of our own, and a daemon: motor's threads may all be waiting for a frozen server.
         threading.Thread(target=close, name="hybridsync-mongodb-close", daemon=True).start()
-        with contextlib.suppress(TimeoutError):
+        with contextlib.suppress(TimeoutError, PyMongoError):
             async with asyncio.timeout(CLOSE_SECONDS):
+                if self._streaming is not None:
+                    await self._streaming.close()
                 await over.wait()
 
     def _over(self, running: asyncio.Future[Any]) -> None:

@@ -1,155 +1,55 @@
-"""What a resource may be: one model for each kind of source and of sink.
-
-A further kind is one more model here and one more line in `SOURCES` or `SINKS`; reading, merging,
-error messages and the list of known variables follow from the models.
-"""
+"""What a resource may be: its source, its sink and its own options, read and checked together."""
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, NoReturn
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import BeforeValidator, ConfigDict, Field, InstanceOf, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from hybridsync.addresses import check_znode_path
-from hybridsync.errors import ConfigurationError
-from hybridsync.sources.exclude import Exclude
-
-STATE_COLLECTION = "sync_states"
-LONGEST_COLLECTION = 190
-"""Bytes. MongoDB allows 255 for database (63 at most), dot and collection together."""
+from hybridsync.resource_conflicts import Conflict, conflicts
+from hybridsync.resource_kinds import (
+    PAIRS,
+    PARTS,
+    PUBLISHING,
+    SINKS,
+    SOURCES,
+    Kinds,
+    MongoSink,
+    MongoSource,
+    Options,
+    ZooKeeperSink,
+    ZooKeeperSource,
+    check_collection,
+    check_field,
+)
+from hybridsync.schema_files import SCHEMA_ALLOWED, SchemaFile, read_schema
+from hybridsync.sources.publish_rules import PublishRules
 
 NAME_ALLOWED = "a lower-case letter, then up to 62 of a-z, 0-9, _ and -"
-PATH_ALLOWED = "an absolute znode path such as /services, without //, . or .. parts and without a / at the end"
-EXCLUDE_ALLOWED = 'a list of globs of full paths below the source\'s path, such as ["/services/tmp/**"]'
-COLLECTION_ALLOWED = (
-    "a MongoDB collection name other than sync_states: no $, no NUL, no system. in front, "
-    "no dot at either end, no two dots together, 190 bytes at most"
-)
-_WILDCARD = re.compile(r"[*?\[]")
+FIELDS_ALLOWED = "a table of texts: name in the znode = name of a field of the document"
+OWN: Mapping[str, str] = {"schema": SCHEMA_ALLOWED, "fields": FIELDS_ALLOWED}
+"""Options of the resource itself, beside source and sink."""
 
+TABLES: tuple[str, ...] = (*PARTS, "fields")
+"""What of a resource is merged key by key."""
 
-def _check_path(path: str) -> str:
-    try:
-        return check_znode_path(path)
-    except ValueError as error:
-        raise ValueError(f"it {error}") from None
-
-
-def _read_globs(value: object) -> object:
-    """A variable carries a JSON list, or one glob as it is (a glob starts with `/`, a list with `[`)."""
-    if isinstance(value, str):
-        if not value.strip():
-            return ()
-        if not value.lstrip().startswith("["):
-            return (value,)
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            raise ValueError("it is not a JSON list") from None
-    if not isinstance(value, list | tuple) or not all(isinstance(glob, str) for glob in value):
-        raise ValueError("it is not a list of texts")
-    return tuple(value)
-
-
-def _check_glob(glob: str, root: str) -> None:
-    """Refuses a glob that leaves out everything, or that can match nothing below `root`."""
-    try:
-        check_znode_path(glob)
-        pattern = Exclude([glob])
-    except (ValueError, ConfigurationError):
-        raise ValueError("a glob is not an absolute path, or has a bad [set]") from None
-    if pattern.excluded(root):
-        raise ValueError("a glob leaves out the source's path itself, and all of it")
-    parts, above = glob.split("/"), [] if root == "/" else root.split("/")
-    for part, expected in zip(parts, above, strict=False):
-        if part == "**":
-            return
-        if not _WILDCARD.search(part) and part != expected:
-            raise ValueError("a glob matches nothing below the source's path")
-    if len(parts) <= len(above):
-        raise ValueError("a glob matches nothing below the source's path")
-
-
-def check_collection(name: str) -> str:
-    """Returns a collection name that a mirror may have. Rules: MongoDB manual, naming restrictions."""
-    if not name:
-        raise ValueError("it is empty")
-    if name == STATE_COLLECTION:
-        raise ValueError("that is where the sync states are kept")
-    if name.startswith("system."):
-        raise ValueError("names that start with system. are MongoDB's own")
-    if re.search("[$\x00\ud800-\udfff]", name) or name.startswith(".") or name.endswith(".") or ".." in name:
-        raise ValueError("MongoDB does not allow that name")
-    if len(name.encode()) > LONGEST_COLLECTION:
-        raise ValueError(f"it is longer than {LONGEST_COLLECTION} bytes")
-    return name
-
-
-class _Options(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-class ZooKeeperSource(_Options):
-    """A ZooKeeper tree: `path` and everything below it, save what a glob of `exclude` matches.
-
-    Paths are as the client sees them, below the chroot of `ZOOKEEPER_HOSTS`.
-    """
-
-    type: Literal["zookeeper"] = "zookeeper"
-    path: Annotated[str, AfterValidator(_check_path)] = Field(json_schema_extra={"allowed": PATH_ALLOWED})
-    exclude: Annotated[tuple[str, ...], BeforeValidator(_read_globs)] = Field(
-        default=(), json_schema_extra={"allowed": EXCLUDE_ALLOWED}
-    )
-
-    @field_validator("exclude")
-    @classmethod
-    def _globs_fit(cls, globs: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        for glob in globs:
-            _check_glob(glob, info.data.get("path", "/"))
-        return globs
-
-
-class MongoSink(_Options):
-    """A MongoDB collection in the database of `MONGODB_URI`; within `Settings` it always has a name."""
-
-    type: Literal["mongodb"] = "mongodb"
-    collection: str = Field(default="", json_schema_extra={"allowed": COLLECTION_ALLOWED})
-    """Empty stands for the resource's name, which `Settings` puts here."""
-
-    @field_validator("collection")
-    @classmethod
-    def _collection_allowed(cls, name: str) -> str:
-        return check_collection(name) if name else name
-
-
-Kinds: TypeAlias = Mapping[str, type[BaseModel]]
-SOURCES: Kinds = {"zookeeper": ZooKeeperSource}
-SINKS: Kinds = {"mongodb": MongoSink}
-PARTS: Mapping[str, Kinds] = {"source": SOURCES, "sink": SINKS}
+TEXTS: tuple[str, ...] = ("schema",)
+"""What of a resource a variable carries as it is."""
 
 
 def by_type(kinds: Kinds, default: str | None = None) -> Callable[[object], object]:
     """A validator that lets the model named by `type` do the checking; `default` stands in for no `type`.
 
-    It takes the place of pydantic's discriminated unions, which need two models at least.
+    It takes the place of pydantic's discriminated unions, whose errors name the members of the union.
     """
 
     def choose(value: object) -> object:
-        if not isinstance(value, Mapping):
+        if isinstance(value, tuple(kinds.values())):
             return value
+        if not isinstance(value, Mapping):
+            raise PydanticCustomError("table", "not a table")
         if value.get("type") == "":
             value = {key: option for key, option in value.items() if key != "type"}
         kind = value.get("type", default)
@@ -167,36 +67,85 @@ def by_type(kinds: Kinds, default: str | None = None) -> Callable[[object], obje
     return choose
 
 
-class ResourceConfig(_Options):
-    """One resource: what is read, and where it is written."""
+class ResourceConfig(Options):
+    """One resource: what is read, where it is written, and for published documents what is taken of them."""
 
-    source: Annotated[ZooKeeperSource, BeforeValidator(by_type(SOURCES))]
-    sink: Annotated[MongoSink, BeforeValidator(by_type(SINKS, default="mongodb"))] = MongoSink()
+    model_config = ConfigDict(populate_by_name=True)
+
+    source: Annotated[ZooKeeperSource | MongoSource, BeforeValidator(by_type(SOURCES))]
+    sink: Annotated[MongoSink | ZooKeeperSink, BeforeValidator(by_type(SINKS, default="mongodb"))] = MongoSink()
+    schema_: Annotated[InstanceOf[SchemaFile] | None, BeforeValidator(read_schema)] = Field(
+        default=None, alias="schema"
+    )
+    fields: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> ResourceConfig:
+        source, sink = self.source.type, self.sink.type
+        if (source, sink) not in PAIRS:
+            allowed = " or ".join(f"{one} → {other}" for one, other in PAIRS)
+            _refuse(("sink", "type"), f"a source of type {source} does not go there; a resource is {allowed}", sink)
+        if source not in PUBLISHING:
+            for option, given in (("schema", self.schema_), ("fields", self.fields)):
+                if given:
+                    _refuse((option,), "it is for documents that are published: the source is not of type mongodb", "")
+            return self
+        for name, own in self.fields.items():
+            try:
+                check_field(own)
+            except ValueError as error:
+                _refuse(("fields", name), str(error), own)
+        try:
+            self.publish_rules()
+        except ValueError as error:
+            _refuse(("fields",), str(error), self.fields)
+        return self
+
+    def publish_rules(self) -> PublishRules:
+        """The rules of a resource that publishes documents."""
+        if not isinstance(self.source, MongoSource):
+            raise TypeError("only documents are published")
+        schema = None if self.schema_ is None else self.schema_.schema
+        return PublishRules(self.source.key, self.source.when, self.fields, schema)
 
 
-def with_collections(resources: Mapping[str, ResourceConfig]) -> dict[str, ResourceConfig]:
+def _refuse(place: tuple[str, ...], reason: str, value: object) -> NoReturn:
+    wrong = PydanticCustomError("value_error", "{error}", {"error": ValueError(reason)})
+    raise ValidationError.from_exception_data(
+        "resource", [{"type": wrong, "loc": place, "input": value}], hide_input=True
+    )
+
+
+def completed(resources: Mapping[str, ResourceConfig]) -> dict[str, ResourceConfig]:
     """The resources with the collection of each spelled out.
 
-    Raises `pydantic.ValidationError` when a resource's own name cannot be a collection, or when two
-    resources write the same one.
+    Raises `pydantic.ValidationError` when a resource's own name cannot be a collection, or when resources
+    get into each other's way (`resource_conflicts`).
     """
     complete: dict[str, ResourceConfig] = {}
-    writers: dict[str, str] = {}
-    problems: list[InitErrorDetails] = []
+    problems: list[Conflict] = []
     for name, config in resources.items():
+        complete[name] = config
+        if not isinstance(config.sink, MongoSink):
+            continue
         collection = config.sink.collection or name
         try:
             check_collection(collection)
-            if collection in writers:
-                raise ValueError(f"resource {writers[collection]} writes it too")
         except ValueError as error:
-            refused = PydanticCustomError("value_error", "{error}", {"error": error})
-            problems.append({"type": refused, "loc": (name, "sink", "collection"), "input": collection})
-        writers[collection] = name
+            problems.append(Conflict(name, "collection", str(error), collection))
         sink = config.sink.model_copy(update={"collection": collection})
         complete[name] = config.model_copy(update={"sink": sink})
+    problems += conflicts({name: (config.source, config.sink) for name, config in complete.items()})
     if problems:
-        raise ValidationError.from_exception_data("resources", problems, hide_input=True)
+        details: list[InitErrorDetails] = [
+            {
+                "type": PydanticCustomError("value_error", "{error}", {"error": ValueError(problem.reason)}),
+                "loc": (problem.resource, "sink", problem.option),
+                "input": problem.value,
+            }
+            for problem in problems
+        ]
+        raise ValidationError.from_exception_data("resources", details, hide_input=True)
     return complete
 
 
@@ -206,7 +155,8 @@ def known_keys(part: str | None, kind: Any = None) -> dict[str, str]:
     With an unknown kind: the options of every kind.
     """
     if part is None:
-        return {part: f"a table with type = {' or '.join(kinds)} and its options" for part, kinds in PARTS.items()}
+        tables = {part: f"a table with type = {' or '.join(kinds)} and its options" for part, kinds in PARTS.items()}
+        return {**tables, **OWN}
     kinds = PARTS[part]
     chosen = [kinds[kind]] if isinstance(kind, str) and kind in kinds else list(kinds.values())
     keys = {"type": " or ".join(kinds)}

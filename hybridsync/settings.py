@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,14 +21,18 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from hybridsync import addresses
 from hybridsync.decision import Mode
 from hybridsync.errors import ConfigurationError
-from hybridsync.resource_config import ResourceConfig, with_collections
+from hybridsync.resource_config import ResourceConfig, completed
+from hybridsync.resource_kinds import PARTS, MongoSink
+from hybridsync.schema_files import with_schemas_found
 from hybridsync.settings_fields import (
     DECADE_SECONDS,
     FILE_ALLOWED,
     HOSTS_ALLOWED,
+    KEYS_ALLOWED,
     URI_ALLOWED,
     WEEK_SECONDS,
     YEAR_HOURS,
+    GlobList,
     OptionalPath,
     OptionalSecret,
     ResourceName,
@@ -37,6 +42,7 @@ from hybridsync.settings_fields import (
 )
 from hybridsync.settings_problems import describe, is_secret, mask_secret
 from hybridsync.settings_sources import DELIMITER, PREFIX, Raw, read
+from hybridsync.tracing import check_globs
 
 NOT_SET = "not set"
 NO_RESOURCES = (
@@ -62,6 +68,9 @@ class Settings(BaseSettings):
         True, "true or false", "Resync by itself after expiry or too many reconnects"
     )
     periodic_sync_interval_hours: float = number(0.0, 0, YEAR_HOURS, "Full sync every so often, ±10 %; 0 = off")
+    verify_interval_hours: float = number(
+        0.0, 0, YEAR_HOURS, "Compare every record and repair what differs every so often, ±10 %; 0 = off"
+    )
     data_stale_threshold_seconds: float = number(
         86400.0, 0, DECADE_SECONDS, "A last full sync older than this is stale"
     )
@@ -97,6 +106,9 @@ class Settings(BaseSettings):
     )
     log_format: Annotated[Literal["console", "json"], BeforeValidator(lower)] = option(
         "console", "console or json", "For people, or one JSON object a line"
+    )
+    trace_keys: GlobList = option(
+        (), KEYS_ALLOWED, "Keys whose changes are logged step by step whatever LOG_LEVEL says"
     )
     resources: dict[ResourceName, ResourceConfig] = option(
         {}, "a JSON object, name → resource", "The resources; also as nested variables"
@@ -150,6 +162,12 @@ class Settings(BaseSettings):
             addresses.check_bearer_token(token.get_secret_value())
         return token
 
+    @field_validator("trace_keys")
+    @classmethod
+    def _keys_matchable(cls, globs: tuple[str, ...]) -> tuple[str, ...]:
+        check_globs(globs)
+        return globs
+
     @field_validator("http_host")
     @classmethod
     def _host_accepted(cls, host: str) -> str:
@@ -193,7 +211,7 @@ class Settings(BaseSettings):
     @field_validator("resources")
     @classmethod
     def _collections_spelled_out(cls, resources: dict[str, ResourceConfig]) -> dict[str, ResourceConfig]:
-        return with_collections(resources)
+        return completed(resources)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +234,7 @@ def load_settings(environ: Mapping[str, str] | None = None, *, require_resources
     """
     raw = read(os.environ if environ is None else environ, Settings.model_fields)
     try:
-        settings = Settings(**(raw.values | {"resources": raw.resources}))
+        settings = Settings(**(raw.values | {"resources": with_schemas_found(raw.resources, raw.config_dir)}))
     except ValidationError as error:
         raw.problems.extend(describe(error, raw, Settings.model_fields))
     if require_resources and not raw.resources and not raw.problems:
@@ -246,12 +264,18 @@ def config_fingerprint(name: str, config: ResourceConfig, settings: Settings) ->
     Servers and credentials are left out: the same tree behind another address is the same tree.
     Options at their default are left out, so that an option added later changes no fingerprint.
     """
-    source = config.source.model_dump(mode="json", exclude_defaults=True)
+    source = config.source.model_dump(mode="json", exclude_defaults=True, exclude={"poll_seconds"})
     source["type"] = config.source.type
     if "exclude" in source:
         source["exclude"] = sorted(set(source["exclude"]))
-    sink = {"type": config.sink.type, "collection": config.sink.collection or name}
-    content = json.dumps([source, sink, settings.zookeeper_chroot], sort_keys=True)
+    sink: dict[str, str] = {"type": config.sink.type}
+    if isinstance(config.sink, MongoSink):
+        sink["collection"] = config.sink.collection or name
+    else:
+        sink["path"] = config.sink.path
+    published = [config.fields, config.schema_ and config.schema_.schema.canonical]
+    more = [published] if any(published) else []
+    content = json.dumps([source, sink, settings.zookeeper_chroot, *more], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
@@ -264,9 +288,12 @@ def _flat(settings: Settings) -> dict[str, Any]:
             flat[name] = value
             continue
         for resource, config in value.items():
-            for part in ResourceConfig.model_fields:
+            for part in PARTS:
                 options: BaseModel = getattr(config, part)
                 flat.update({f"resources.{resource}.{part}.{key}": option for key, option in options})
+            if config.schema_ is not None:
+                flat[f"resources.{resource}.schema"] = config.schema_.path
+            flat.update({f"resources.{resource}.fields.{key}": own for key, own in config.fields.items()})
     return flat
 
 
@@ -282,6 +309,8 @@ def _text(value: object) -> str:
         return f"{value:.12g}"
     if isinstance(value, tuple):
         return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, SecretStr):  # of a resource: an access list, which may hold a password
+        return re.sub(r"(?s)(?<=^digest:).+", "***", value.get_secret_value())
     return str(value)
 
 

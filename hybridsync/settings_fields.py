@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
@@ -14,6 +15,8 @@ DECADE_SECONDS = 315_360_000
 FILE_ALLOWED = "a readable file, PEM"
 URI_ALLOWED = "mongodb://[USER:PASSWORD@]HOST[:PORT][,…][/DATABASE][?OPTIONS], or mongodb+srv://"
 HOSTS_ALLOWED = "HOST[:PORT], several with commas between them, IPv6 in brackets, one chroot such as /app at the end"
+
+KEYS_ALLOWED = "globs of keys such as /services/user/**, with commas between them, or as a JSON list"
 
 
 def option(default: Any, allowed: str, meaning: str, **constraints: Any) -> Any:
@@ -41,6 +44,21 @@ def _none_if_empty(value: object) -> object:
     return None if isinstance(value, str) and not value else value
 
 
+def _listed(value: object) -> object:
+    """A variable carries a JSON list (it starts with `[`), or globs with commas between them."""
+    if isinstance(value, str):
+        if not value.lstrip().startswith("["):
+            return tuple(glob for part in value.split(",") if (glob := part.strip()))
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            raise ValueError("it is not a JSON list") from None
+    if not isinstance(value, list | tuple) or not all(isinstance(glob, str) for glob in value):
+        raise ValueError("it is not a list of texts")
+    return tuple(value)
+
+
+GlobList: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 OptionalSecret: TypeAlias = Annotated[SecretStr | None, BeforeValidator(_none_if_empty)]
 OptionalPath: TypeAlias = Annotated[Path | None, BeforeValidator(_none_if_empty)]
 ResourceName: TypeAlias = Annotated[str, Field(pattern=r"\A[a-z][a-z0-9_-]{0,62}\z")]

@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 from hybridsync.addresses import mask_mongodb_uri
 from hybridsync.nearest import nearest
 from hybridsync.resource_config import NAME_ALLOWED, known_keys
+from hybridsync.resource_kinds import PARTS, SECRETS
 from hybridsync.settings_sources import Location, Origin, Raw, variable
 
 LONGEST_SHOWN = 120
@@ -107,11 +108,11 @@ def _resource_line(raw: Raw, location: Location, kind: str, value: object, reaso
         return _line(written, show(value), reason, "a table with source and sink")
     part = location[2]
     allowed = known_keys(None)[part]
-    if len(location) > 3:
+    if len(location) > 3 and part in PARTS:
         allowed = known_keys(part, _type_of(raw, location[:3]))[location[3]]
     if kind == "missing":
         return f"{written}: missing; allowed: {allowed}"
-    return _line(written, show(value), reason, allowed)
+    return _line(written, repr("***") if location[2:] in SECRETS else show(value), reason, allowed)
 
 
 def _unknown_keys(raw: Raw, location: Location) -> list[str]:

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from hybridsync.nearest import nearest
-from hybridsync.resource_config import PARTS, known_keys
+from hybridsync.resource_config import TABLES, TEXTS, known_keys
+from hybridsync.resource_kinds import PARTS
 from hybridsync.settings_files import find_profile, read_profile, read_toml
 
 PREFIX = "HYBRIDSYNC_"
@@ -75,13 +76,15 @@ class Raw:
     resources: dict[str, Any] = field(default_factory=dict)
     origins: dict[Location, Origin] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    config_dir: str = ""
+    """What `HYBRIDSYNC_CONFIG_DIR` says."""
 
     def put(self, location: Location, value: object, origin: Origin) -> None:
         """Sets what is at `location`; a table is merged into a table, two levels below the resource."""
         if location[0] != "resources":
             self.values[location[0]] = value
             self.origins[location] = origin
-        elif isinstance(value, Mapping) and (len(location) < 3 or (len(location) == 3 and location[2] in PARTS)):
+        elif isinstance(value, Mapping) and (len(location) < 3 or (len(location) == 3 and location[2] in TABLES)):
             self._table(location)
             if not value:
                 self.origins.setdefault(location, origin)
@@ -121,6 +124,8 @@ def read(environ: Mapping[str, str], fields: Collection[str]) -> Raw:
     raw = Raw()
     real = _variables(environ, "", fields, raw)
     controls = {var.key: var for var in real if var.prefixed and var.key in CONTROLS}
+    if (config_dir := controls.get("config_dir")) is not None:
+        raw.config_dir = config_dir.value
     layers = [(ENVIRONMENT, "", [var for var in real if var.key not in CONTROLS])]
     profile = find_profile(controls, raw.problems)
     if profile is not None:
@@ -174,6 +179,7 @@ def _known(key: str, fields: Collection[str], *, prefixed: bool) -> bool:
 
 def _nearest(key: str, fields: Iterable[str]) -> str:
     nested = [DELIMITER.join(("resources", "name", part, option)) for part in PARTS for option in known_keys(part)]
+    nested += [DELIMITER.join(("resources", "name", option)) for option in TEXTS]
     return PREFIX + nearest(key, [*fields, *CONTROLS, *nested]).upper()
 
 
@@ -218,7 +224,7 @@ def _read_resources_file(raw: Raw) -> None:
 
 def _read_resource_variable(var: Variable, label: str, where: str, raw: Raw) -> None:
     location = tuple(var.key.split(DELIMITER))
-    if len(location) == 4:
+    if len(location) == 4 or (len(location) == 3 and location[2] in TEXTS):
         raw.put(location, var.value, Origin(label, var.written, location, where))
         return
     if not var.value:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from hybridsync import resource_kinds as kinds
+from hybridsync.errors import ConfigurationError
 from hybridsync.manager import HybridSyncManager, ManagerOptions
 from hybridsync.model import Record
 from hybridsync.mongodb import MongoDB
@@ -12,11 +15,25 @@ from hybridsync.options import ResourceOptions
 from hybridsync.resource import Resource
 from hybridsync.resource_config import ResourceConfig
 from hybridsync.settings import Settings, config_fingerprint
+from hybridsync.sinks.base import Sink
 from hybridsync.sinks.mongodb import MongoMirror
 from hybridsync.sinks.state_store import MongoStateStore
+from hybridsync.sinks.zookeeper import ZooKeeperSink
+from hybridsync.sources.base import Source
+from hybridsync.sources.mongodb import MongoSource
+from hybridsync.sources.publish_rules import PublishRules
 from hybridsync.sources.zookeeper import ZooKeeperSource
+from hybridsync.traced_seams import traced
 from hybridsync.znode import Stat
 from hybridsync.zookeeper.settings import SessionSettings
+
+
+class Clients(NamedTuple):
+    """What the adapters are built with."""
+
+    settings: Settings
+    mongodb: MongoDB
+    zookeeper: SessionSettings
 
 
 def build_manager(settings: Settings) -> HybridSyncManager:
@@ -26,20 +43,61 @@ def build_manager(settings: Settings) -> HybridSyncManager:
     """
     mongodb = MongoDB(settings.mongodb_uri.get_secret_value())
     store = MongoStateStore(mongodb)
-    session = _session(settings)
+    clients = Clients(settings, mongodb, _session(settings))
     resources = [
         Resource(
             name,
-            ZooKeeperSource(session, path=config.source.path, exclude=config.source.exclude),
-            MongoMirror(mongodb, config.sink.collection, config.source.path),
+            *traced(
+                name,
+                _source(name, config, clients),
+                _sink(config, clients),
+                settings.trace_keys,
+                everything=settings.log_level == "debug",
+            ),
             store,
             _options(name, settings, config),
             committed_at=_committed_at,
         )
         for name, config in settings.resources.items()
     ]
-    options = ManagerOptions(ready_max_age_seconds=settings.ready_max_age_seconds)
+    options = ManagerOptions(
+        ready_max_age_seconds=settings.ready_max_age_seconds, verify_interval_hours=settings.verify_interval_hours
+    )
     return HybridSyncManager(resources, mongodb.ping, mongodb.close, options)
+
+
+def _source(name: str, config: ResourceConfig, clients: Clients) -> Source:
+    """The source of one resource; one branch a kind."""
+    match config.source:
+        case kinds.ZooKeeperSource(path=path, exclude=exclude):
+            return ZooKeeperSource(clients.zookeeper, path=path, exclude=exclude)
+        case kinds.MongoSource(collection=collection, poll_seconds=poll_seconds):
+            return MongoSource(
+                clients.mongodb,
+                collection,
+                config.publish_rules(),
+                name=name,
+                poll_seconds=poll_seconds,
+                await_seconds=min(1.0, clients.settings.confirm_interval_seconds),
+            )
+
+
+def _sink(config: ResourceConfig, clients: Clients) -> Sink:
+    """The sink of one resource; one branch a kind."""
+    match config.sink:
+        case kinds.MongoSink(collection=collection):
+            assert isinstance(config.source, kinds.ZooKeeperSource), "settings allow no other pair"
+            return MongoMirror(clients.mongodb, collection, config.source.path)
+        case kinds.ZooKeeperSink(path=path, acl=acl):
+            return ZooKeeperSink(clients.zookeeper, path=path, acl=acl.get_secret_value())
+
+
+def publishing_parts(name: str, config: ResourceConfig, settings: Settings) -> tuple[PublishRules, ZooKeeperSink]:
+    """Rules and sink of a resource that publishes. Raises `ConfigurationError` for another one."""
+    if not isinstance(config.sink, kinds.ZooKeeperSink):
+        raise ConfigurationError(f"resource {name!r} publishes nothing: its sink is of type {config.sink.type}")
+    acl = config.sink.acl.get_secret_value()
+    return config.publish_rules(), ZooKeeperSink(_session(settings), path=config.sink.path, acl=acl)
 
 
 def secrets_of(settings: Settings) -> list[str]:
@@ -52,6 +110,10 @@ def _secrets(settings: Settings) -> Iterator[str]:
         yield settings.control_token.get_secret_value()
     if settings.zookeeper_auth is not None:
         yield settings.zookeeper_auth.get_secret_value().split(":", 2)[-1]
+    for config in settings.resources.values():
+        if isinstance(config.sink, kinds.ZooKeeperSink):
+            _, _, rest = config.sink.acl.get_secret_value().partition(":")
+            yield rest.partition(":")[2]
     password = urlsplit(settings.mongodb_uri.get_secret_value()).password
     if password:
         yield from {password, unquote(password)}
@@ -86,5 +148,7 @@ def _options(name: str, settings: Settings, config: ResourceConfig) -> ResourceO
 
 
 def _committed_at(record: Record) -> float | None:
-    """When ZooKeeper committed the state that a record holds, in seconds since the epoch."""
+    """When the source committed the state that a record holds, in seconds since the epoch."""
+    if isinstance(record.meta, float):
+        return record.meta
     return record.meta.mtime / 1000 if isinstance(record.meta, Stat) else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 from typing import Annotated, Any
 
@@ -20,6 +21,9 @@ from hybridsync.settings import load_settings
 
 ANSWER_SECONDS = 5.0
 WATCH_SECONDS = 1.0
+
+_USER_INFO = re.compile(r"[^/\s]+@")
+"""User and password in an address: they are used, and not shown."""
 
 
 class NotAnswering(HybridSyncError):
@@ -87,8 +91,10 @@ def _client() -> aiohttp.ClientSession:
 
 async def fetch(client: aiohttp.ClientSession, address: str) -> dict[str, Any]:
     """The answer of `GET /health/sync`. Raises `NotAnswering`."""
+    url = f"{address}/health/sync"
+    address = _USER_INFO.sub("***@", address)
     try:
-        async with client.get(f"{address}/health/sync") as response:
+        async with client.get(url) as response:
             report = await response.json(content_type=None)
     except TimeoutError:
         raise NotAnswering(f"{address} did not answer within {ANSWER_SECONDS:.0f} s") from None
@@ -98,7 +104,8 @@ async def fetch(client: aiohttp.ClientSession, address: str) -> dict[str, Any]:
         reason = error.os_error.strerror or str(error.os_error)
         raise NotAnswering(f"cannot reach the service at {address}: {reason}; is it running?") from None
     except aiohttp.ClientError as error:
-        raise NotAnswering(f"cannot reach the service at {address}: {error or type(error).__name__}") from None
+        reason = _USER_INFO.sub("***@", str(error)) or type(error).__name__
+        raise NotAnswering(f"cannot reach the service at {address}: {reason}") from None
     except ValueError:
         raise NotAnswering(f"{address} answers, but it is not hybridsync: no JSON at /health/sync") from None
     if not isinstance(report, dict) or not {"ready", "instance", "summary", "sync"} <= report.keys():

@@ -49,3 +49,6 @@ class Sink(Protocol):
 
     async def held(self, keys: Sequence[str]) -> Index:
         """The versions the mirror holds now for those of the keys that it has."""
+
+    async def close(self) -> None:
+        """Lets go of what belongs to this sink alone. Never raises, never hangs; may be called twice."""

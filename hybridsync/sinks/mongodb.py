@@ -158,6 +158,9 @@ class MongoMirror:
             keys += await asyncio.to_thread(_differing, piece, found, self._root)
         return keys
 
+    async def close(self) -> None:
+        """Nothing: the client is shared, and closed by who made it."""
+
     async def _fetch(self, keys: Sequence[str]) -> dict[str, bytes]:
         documents = await self._raw.find({"_id": {"$in": keys}}).to_list(None)
         return {document["_id"]: bytes(document.raw) for document in documents}

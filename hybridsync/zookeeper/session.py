@@ -330,9 +330,9 @@ class Session:
         chroot = self._servers.chroot
         return (chroot if path == "/" else chroot + path) or "/"
 
-    async def sync(self, path: str, *, epoch: int) -> int:
+    async def sync(self, path: str, *, epoch: int, seconds: float | None = None) -> int:
         """Makes the server catch up with its leader; returns the zxid it has reached."""
-        return (await self.call(Sync(self.server_path(path)), epoch=epoch)).zxid
+        return (await self.call(Sync(self.server_path(path)), epoch=epoch, seconds=seconds)).zxid
 
     async def prove(self, path: str, *, epoch: int, seconds: float) -> None:
         """Returns when everything the server sent before answering has been handled.

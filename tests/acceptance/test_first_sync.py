@@ -124,6 +124,10 @@ def test_the_state_is_one_document_with_the_fields_of_the_contract(place: Place)
     assert re.fullmatch(r"\d+", state["resourceVersion"])
 
 
+ADDED = ("lastVerify", "invalid")
+"""What an entry shows beyond the contract's example."""
+
+
 @PREFIXES
 def test_status_has_exactly_the_keys_of_the_contract(service: Service, prefix: str) -> None:
     status, body = service.get(f"{prefix}/health/sync")
@@ -140,6 +144,7 @@ def test_status_has_exactly_the_keys_of_the_contract(service: Service, prefix: s
         *("resourceType", "status", "lastSyncTime", "lastSyncDuration", "lastSyncCount", "resourceVersion", "error"),
         *("informerReconnectCount", "isStale", "ageSeconds", "inSync", "confirmedAt", "gapSince", "decision"),
         *("informer", "progress", "lastResult"),
+        *ADDED,
     ]
     assert list(entry["decision"]) == ["mode", "action", "reason", "detail"]
     assert list(entry["informer"]) == ["state", "since", "lastEventTime", "pending"]

@@ -60,6 +60,7 @@ def test_the_wheel_carries_the_code_the_settings_files_and_no_tests(wheel: Path)
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     assert {f"hybridsync/config/{name}" for name in SHIPPED} <= names
+    assert "hybridsync/config/schemas/channel.schema.json" in names
     assert {"hybridsync/__init__.py", "hybridsync/py.typed", "hybridsync/cli/__init__.py"} <= names
     foreign = {name for name in names if not re.match(r"hybridsync(-[^/]+\.dist-info)?/", name)}
     assert foreign == set()

@@ -27,6 +27,7 @@ STATE = SyncState(
     informer_reconnect_count=2,
     confirmed_at=WHEN,
     config_fingerprint="abc",
+    resume_from="token",
 )
 
 
@@ -70,6 +71,7 @@ async def test_the_document_has_the_names_and_types_of_the_contract(
         "informerReconnectCount": 2,
         "confirmedAt": WHEN,
         "configFingerprint": "abc",
+        "resumeFrom": "token",
     }
 
 

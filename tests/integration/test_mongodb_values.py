@@ -153,7 +153,8 @@ async def test_large_values_do_not_hold_up_the_event_loop(mongo_uri: str) -> Non
         await sink.apply([Put(znode(f"/a/{number}", value), None) for number in range(8)])
         elapsed = time.perf_counter() - started
         ticker.cancel()
-    assert max(gaps) < max(0.5, elapsed / 4)
+    # eight values are encoded one after the other: a loop that is held up turns once a value or less often
+    assert len(gaps) > 40, f"{len(gaps)} turns in {elapsed:.2f} s, the longest {max(gaps):.2f} s"
 
 
 async def test_fetching_for_comparison_finds_what_is_missing_or_touched(

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from hybridsync.errors import ConfigurationError
-from hybridsync.resource_config import PARTS, known_keys
+from hybridsync.resource_config import OWN, known_keys
+from hybridsync.resource_kinds import PARTS
 from hybridsync.settings import NOT_SET, Settings, load_settings, masked
 from hybridsync.settings_problems import allowed_of
 
@@ -65,6 +66,7 @@ def test_the_profiles_side_by_side_are_what_the_files_say(monkeypatch: pytest.Mo
 
 def test_the_table_of_resource_keys_has_every_key_and_what_is_allowed() -> None:
     expected = {f"{part}.{key}": allowed for part in PARTS for key, allowed in known_keys(part).items()}
+    expected |= OWN
     assert {row[0].strip("`"): row[2].strip("`") for row in rows("Resources")} == expected
 
 
@@ -79,7 +81,7 @@ def test_a_shipped_profile_is_calm_about_its_own_periodic_sync(name: str, monkey
 def test_the_example_file_loads() -> None:
     path = str(ROOT / "config" / "resources.example.toml")
     loaded = load_settings({"HYBRIDSYNC_RESOURCES_FILE": path}, require_resources=True)
-    assert list(loaded.settings.resources) == ["services", "app-config"]
+    assert list(loaded.settings.resources) == ["services", "app-config", "channels"]
     assert loaded.origins["resources.services.source.path"] == "resources.example.toml"
 
 

@@ -10,7 +10,8 @@ from pydantic import SecretStr
 from hybridsync import settings_files
 from hybridsync.decision import Mode
 from hybridsync.errors import ConfigurationError
-from hybridsync.resource_config import MongoSink, ResourceConfig, ZooKeeperSource
+from hybridsync.resource_config import ResourceConfig
+from hybridsync.resource_kinds import MongoSink, ZooKeeperSource
 from hybridsync.settings import Settings, config_fingerprint, load_settings, masked
 
 ONE = '{"services": {"source": {"type": "zookeeper", "path": "/services"}}}'
@@ -196,7 +197,7 @@ def test_resources_from_all_places_are_merged_key_by_key(directory: Path) -> Non
     loaded = load_settings(environ)
     a, b = loaded.settings.resources["a"], loaded.settings.resources["b"]
     assert a.source == ZooKeeperSource(path="/json", exclude=("/**/y",))
-    assert (a.sink.collection, b.sink.collection) == ("from_toml", "nested_b")
+    assert (a.sink, b.sink) == (MongoSink(collection="from_toml"), MongoSink(collection="nested_b"))
     assert loaded.origins["resources.a.source.path"] == "environment"
     assert loaded.origins["resources.a.source.type"] == "r.toml"
     assert loaded.origins["resources.b.sink.type"] == "default"

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import pytest
 
 from hybridsync.errors import ConfigurationError
+from hybridsync.resource_kinds import ZooKeeperSource
 from hybridsync.settings import Settings, load_settings, masked
 
 SECRET = "hunter2hunter2"
@@ -23,6 +24,12 @@ def problems(**variables: str) -> list[str]:
     with pytest.raises(ConfigurationError) as caught:
         settings(**variables)
     return caught.value.problems
+
+
+def tree(**variables: str) -> ZooKeeperSource:
+    source = settings(**variables).resources["r"].source
+    assert isinstance(source, ZooKeeperSource)
+    return source
 
 
 def resource(**source: object) -> str:
@@ -212,7 +219,7 @@ def test_tls_files_must_exist_and_go_together(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", ["/", "/services", "/a b/.hidden/$x/x.y", "/é/...", "/[x]"])
 def test_paths_a_source_may_have(path: str) -> None:
-    assert settings(RESOURCES=resource(path=path)).resources["r"].source.path == path
+    assert tree(RESOURCES=resource(path=path)).path == path
 
 
 @pytest.mark.parametrize(
@@ -238,7 +245,7 @@ def test_paths_no_source_may_have(path: object) -> None:
     ],
 )
 def test_what_may_be_excluded(exclude: object, kept: tuple[str, ...]) -> None:
-    assert settings(RESOURCES=resource(exclude=exclude)).resources["r"].source.exclude == kept
+    assert tree(RESOURCES=resource(exclude=exclude)).exclude == kept
 
 
 @pytest.mark.parametrize(
@@ -308,15 +315,16 @@ def test_names_no_resource_may_have(name: str) -> None:
     [
         (
             {"RESOURCES": '{"r": {"source": {"type": "kafka"}}}'},
-            "r.source.type in HYBRIDSYNC_RESOURCES: 'kafka' is not allowed; allowed: zookeeper",
+            "r.source.type in HYBRIDSYNC_RESOURCES: 'kafka' is not allowed; allowed: zookeeper or mongodb",
         ),
         (
             {"RESOURCES": '{"r": {"source": {"path": "/x"}}}'},
-            "r.source.type in HYBRIDSYNC_RESOURCES: missing; allowed: zookeeper",
+            "r.source.type in HYBRIDSYNC_RESOURCES: missing; allowed: zookeeper or mongodb",
         ),
         (
             {"RESOURCES": '{"r": {}}'},
-            "r.source in HYBRIDSYNC_RESOURCES: missing; allowed: a table with type = zookeeper and its options",
+            "r.source in HYBRIDSYNC_RESOURCES: missing; "
+            "allowed: a table with type = zookeeper or mongodb and its options",
         ),
         (
             {"RESOURCES": '{"r": 5}'},
@@ -336,7 +344,7 @@ def test_names_no_resource_may_have(name: str) -> None:
         (
             {"RESOURCES": resource(), "RESOURCES__R__SORCE__PATH": "/x"},
             "HYBRIDSYNC_RESOURCES__R__SORCE__PATH: unknown; the nearest known one is "
-            "HYBRIDSYNC_RESOURCES__R__SOURCE__PATH; allowed: sink, source",
+            "HYBRIDSYNC_RESOURCES__R__SOURCE__PATH; allowed: fields, schema, sink, source",
         ),
         (
             {"RESOURCES__R__SOURCE__PATH__X": "1"},
@@ -415,3 +423,34 @@ def test_the_settings_class_itself_shows_no_secret() -> None:
     with pytest.raises(ValueError, match="2 validation errors") as caught:
         Settings.model_validate({"mongodb_uri": f"mongodb://me:{SECRET}@h:0", "control_token": f"{SECRET} "})
     assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "globs"),
+    [
+        ("", ()),
+        ("/a/b", ("/a/b",)),
+        (" /a/** , default/web-* ,", ("/a/**", "default/web-*")),
+        ('["/a,b", "/c"]', ("/a,b", "/c")),
+        ("[]", ()),
+    ],
+)
+def test_trace_keys_are_globs_with_commas_between_them_or_a_json_list(value: str, globs: tuple[str, ...]) -> None:
+    loaded = settings(TRACE_KEYS=value)
+    assert loaded.trace_keys == globs
+    assert masked(loaded)["trace_keys"] == json.dumps(list(globs))
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("[", "it is not a JSON list"),
+        ("[1]", "it is not a list of texts"),
+        ("/a//b", "a glob has an empty part, a slash at its end, or a bad [set]"),
+        ("/a/", "a glob has an empty part, a slash at its end, or a bad [set]"),
+        ("/a/[z-a]", "a glob has an empty part, a slash at its end, or a bad [set]"),
+    ],
+)
+def test_trace_keys_that_cannot_be_meant_are_one_line(value: str, reason: str) -> None:
+    [line] = problems(TRACE_KEYS=value)
+    assert line.startswith(f"HYBRIDSYNC_TRACE_KEYS: {value!r} is not allowed ({reason}); allowed: globs of keys")

@@ -1,0 +1,37 @@
+"""What a published collection is known to hold, beyond the life of one watch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import structlog
+
+from hybridsync.sources.key_map import KeyMap
+
+TOLD_PROBLEMS = 100
+"""Invalid documents that are named in the log at once; the rest is counted."""
+
+
+@dataclass(slots=True)
+class Memory:
+    """The keys, and the position up to which they are known.
+
+    `nameless`: documents that are not switched off and have no usable key, by their `_id` → the problem.
+    It stays the same dict. `watching`: the keys follow the collection.
+    """
+
+    keys: KeyMap = field(default_factory=KeyMap)
+    position: str | None = None
+    nameless: dict[str, str] = field(default_factory=dict)
+    watching: bool = False
+
+    def set_nameless(self, found: Mapping[str, str], log: structlog.stdlib.BoundLogger) -> None:
+        """Replaces what is known of such documents, and names the new ones in the log."""
+        new = [name for name in found if name not in self.nameless]
+        for name in new[:TOLD_PROBLEMS]:
+            log.warning("a document is not published", key=name, problem=found[name])
+        if len(new) > TOLD_PROBLEMS:
+            log.warning("more documents are not published", count=len(new) - TOLD_PROBLEMS)
+        self.nameless.clear()
+        self.nameless.update(found)
