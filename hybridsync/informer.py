@@ -23,7 +23,7 @@ from hybridsync.freshness import Freshness
 from hybridsync.options import ResourceOptions
 from hybridsync.owed_sync import NEVER, OwedSync
 from hybridsync.proofs import Proofs
-from hybridsync.recovery import Backoff, RecoveryLadder, spread
+from hybridsync.recovery import Backoff, ExpiryPace, RecoveryLadder, spread
 from hybridsync.sources.base import Source, Watch
 from hybridsync.state_keeper import StateKeeper
 from hybridsync.status import Counters, InformerState, Trigger, utc_now
@@ -72,6 +72,7 @@ class Informer:
         self._counters = counters
         self._log = log
         self._write_retry = Backoff(*options.reconnect_backoff)
+        self._expiries = ExpiryPace(Backoff(*options.reconnect_backoff))
         self._wake = asyncio.Event()
         self._was_watching = False
         self._expired = False
@@ -294,21 +295,23 @@ class Informer:
         self.error = describe(error)
         if self.stopping.is_set():
             return
-        if isinstance(error, PositionExpired) and self._expired:
-            return  # the end of one session was told by the watch, and again by the connection
-        if isinstance(error, PositionExpired) and self.freshness.position is not None and not self._was_watching:
-            self.freshness.position = None  # start-up hoped to go on from there; the catch-up it owes does without
-            self._log.info("too old to go on from: a full sync will catch up", reason=self.error)
-            return
+        if expired := isinstance(error, PositionExpired):
+            self._not_before = time.monotonic() + (delay := self._expiries.delay(time.monotonic()))
+            position, self.freshness.position = self.freshness.position, None
+            if self._expired:
+                return  # the end of one session was told by the watch, and again by the connection
+            if position is not None and not self._was_watching:  # start-up hoped to go on; the catch-up does without
+                self._log.info("too old to go on from: a full sync will catch up", reason=self.error)
+                return
         self._counters.gaps += 1
-        if isinstance(error, PositionExpired):
-            self.freshness.position = None
+        if expired:
             self._expired = True
             self._counters.expiries += 1
-            delay, owed = 0.0, Trigger.EXPIRED
+            owed = Trigger.EXPIRED
         else:
             self._counters.reconnects += 1
             delay, owed = self.ladder.disconnected(time.monotonic()), self.ladder.trigger()
+            self._not_before = time.monotonic() + delay
             self._keeper.save_soon(informer_reconnect_count=self.ladder.failures)
         needs_consent = owed is not Trigger.RECONNECT
         if self._was_watching or needs_consent:
@@ -320,7 +323,6 @@ class Informer:
             failures=self.ladder.failures,
             next_try_seconds=round(delay, 2),
         )
-        self._not_before = time.monotonic() + delay
         if needs_consent and not self._options.auto_sync_on_informer_failure:
             await self._park(owed)
 

@@ -86,3 +86,26 @@ class RecoveryLadder:
         """Forgets the failures."""
         self.failures = 0
         self.backoff.reset()
+
+
+class ExpiryPace:
+    """How long to wait before coming back after a position expired: not at all, unless it happens again and again.
+
+    Two within a second are one expiry, told by the watch and by the connection. `backoff`: for those that
+    follow, each within a second of the one before or of the wait for it.
+    """
+
+    def __init__(self, backoff: Backoff) -> None:
+        self._backoff = backoff
+        self._recent = 0
+        self._until = 0.0
+
+    def delay(self, now: float) -> float:
+        """Seconds to wait after the expiry at `now`, in monotonic seconds."""
+        if now > self._until:
+            self._recent = 0
+            self._backoff.reset()
+        self._recent += 1
+        seconds = self._backoff.next_delay() if self._recent > 2 else 0.0
+        self._until = now + seconds + 1.0
+        return seconds

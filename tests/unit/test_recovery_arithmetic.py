@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from hybridsync.owed_sync import NEVER, OwedSync
-from hybridsync.recovery import HEALTHY_AFTER_SECONDS, Backoff, RecoveryLadder
+from hybridsync.recovery import HEALTHY_AFTER_SECONDS, Backoff, ExpiryPace, RecoveryLadder
 from hybridsync.status import Trigger
 
 
@@ -164,3 +164,12 @@ def test_the_next_period_starts_when_one_falls_due_and_a_debt_keeps_its_own_name
 
     assert not owed.is_due(4000.0)
     assert 4000.0 + 0.9 * 3600 <= owed.next_due() <= 4000.0 + 1.1 * 3600
+
+
+def test_an_expiry_that_is_told_twice_is_come_back_from_at_once_and_more_are_not() -> None:
+    pace = ExpiryPace(Backoff(1000.0, 1000.0))
+    delays = [pace.delay(now) for now in (0.0, 0.5, 1.0)]
+    assert delays[:2] == [0.0, 0.0]
+    assert delays[2] > 0.0
+    assert pace.delay(1.0 + delays[2]) > 0.0, "the wait itself is no calm"
+    assert pace.delay(1e6) == 0.0

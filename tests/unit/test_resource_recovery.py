@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from typing import NoReturn
 
 import pytest
 
+from hybridsync.errors import PositionExpired
 from hybridsync.status import InformerState, Trigger
 from tests.unit.engine import Engine, ScriptedSource, fast, synced
 
@@ -217,3 +220,23 @@ async def test_a_source_restored_from_a_backup_is_mirrored_as_it_is() -> None:
         await it.in_sync()
 
         assert it.sink.records["a"].value == b"restored"
+
+
+async def test_positions_that_expire_again_and_again_do_not_make_it_spin(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with synced(engine(reconnect_backoff=(0.05, 0.2))) as it:
+        refusals = 0
+
+        def watch(*_: object) -> NoReturn:
+            nonlocal refusals
+            refusals += 1
+            raise PositionExpired("memory: no history at all")
+
+        monkeypatch.setattr(it.source, "watch", watch)
+        it.source.disconnect()
+        await it.until(lambda: refusals > 2)
+        before, started = refusals, time.monotonic()
+        await it.until(lambda: refusals > before + 4)
+        assert time.monotonic() - started > 0.005, "each further try waits"
+        monkeypatch.undo()
+        await it.in_sync()
+        assert it.resource.counters.expiries == 1
