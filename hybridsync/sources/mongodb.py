@@ -113,6 +113,8 @@ class MongoSource:
         """See `sources/base.py`. Documents that share a key are found first, so that none of them is taken."""
         with as_source_error():
             clock = await self._mongodb.clock()
+        # What the stream has told by now is in the listing: from there a later watch may go on.
+        position = self._memory.position if self._memory.watching else None
         found = await self._reader.shared_keys()
         shared, seen, told = set(found), set[str](), 0
         nameless: dict[str, str] = {}
@@ -138,7 +140,8 @@ class MongoSource:
             self._memory.set_nameless(nameless, self._log)
         if told > TOLD_PROBLEMS:
             self._log.warning("more documents are not published", count=told - TOLD_PROBLEMS)
-        listing.position = str(clock.cluster_time) if clock.cluster_time is not None else clock.local_time.isoformat()
+        clock_time = clock.local_time.isoformat() if clock.cluster_time is None else str(clock.cluster_time)
+        listing.position = position or clock_time
 
     async def read(self, keys: Sequence[Dirty]) -> Sequence[Change]:
         """See `sources/base.py`. An invalid document yields nothing: what the sink holds stays."""

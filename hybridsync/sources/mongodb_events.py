@@ -4,7 +4,7 @@ A delete event carries nothing but the `_id`, and an update only what changed, s
 document is remembered (`KeyMap`). The map was read at some moment; events from before that moment are
 *replayed*: the map may already be ahead of them, so it is not set back, and every key they touch is
 marked. What a replayed event may have done to a key that the map no longer knows (the document was deleted
-or renamed since) cannot be told. Then the answer is `LOST`, and a full sync makes it good.
+or got another one since) cannot be told. Then the answer is `lost`, and a full sync makes it good.
 """
 
 from __future__ import annotations
@@ -79,7 +79,8 @@ def effect(event: Mapping[str, Any], keys: KeyMap, rules: PublishRules, *, read_
 
 
 def _deleted(document: bytes, before: Known | None, keys: KeyMap, *, replayed: bool, resumed: bool) -> Effect:
-    if before is None:
+    if (replayed and resumed) or before is None:
+        # Another document may have taken the `_id` since, and then the key in the map is that one's.
         return Effect(document=document, lost=resumed or not replayed)
     keys.remove(document)
     result = Effect(document=document)

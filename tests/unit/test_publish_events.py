@@ -142,3 +142,8 @@ def test_the_time_is_at_the_start_of_a_token() -> None:
     assert token_time("826B00F57B0000000F2B0229296E04") == as_number(Timestamp(0x6B00F57B, 15))
     for strange in ("", "82", "zz", "0264E1D5B5000000012B", "826B00F57B0000000F2B0"):
         assert token_time(strange) is None
+
+
+def test_an_id_that_was_deleted_and_taken_again_while_nobody_watched_hides_the_first_key() -> None:
+    keys = mapped({0: {"key": "second", "on": True}})
+    assert effect(event("delete", 0, 5), keys, RULES, read_until=as_number(Timestamp(1, 9)), resumed=True).lost
