@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: everything in one run on the same servers; writes `benchmarks/RESULTS.md`."""
+"""`python -m benchmarks`: everything in one run on the same servers; a whole run writes `benchmarks/RESULTS.md`."""
 
 from __future__ import annotations
 
@@ -42,14 +42,15 @@ def benchmarks(rig: Rig, size: int, largest: int, rounds: int) -> dict[str, Call
 
 
 def main() -> None:
-    """Runs all, or those named by `--only`, and writes the results after each."""
+    """Runs all and writes the results after each; of those named by `--only`, only where `--output` says."""
     made = parser(__doc__, size=SIZE, rounds=ROUNDS)
     made.add_argument(
         "--largest", type=int, default=LARGEST, help=f"leaves of the largest tree of B8 (default {LARGEST})"
     )
     made.add_argument("--only", help="some of them, such as B1,B5; B2 includes B3, B8 includes B9")
-    made.add_argument("--output", type=Path, default=report.RESULTS, help="file to write")
+    made.add_argument("--output", type=Path, help="file to write (default of a whole run: benchmarks/RESULTS.md)")
     options = made.parse_args()
+    output = options.output or (None if options.only else report.RESULTS)
     began = time.monotonic()
     outcomes: list[Outcome] = []
     with Rig() as rig:
@@ -61,7 +62,8 @@ def main() -> None:
             found = known[name]()
             outcomes += [found] if isinstance(found, Outcome) else found
             outcomes.sort(key=lambda outcome: int(outcome.name[1:]))
-            report.write(outcomes, rig, (time.monotonic() - began) / 60, options.output)
+            if output is not None:
+                report.write(outcomes, rig, (time.monotonic() - began) / 60, output)
             say(f"{name} done after {(time.monotonic() - began) / 60:.1f} minutes")
     for outcome in outcomes:
         print(outcome.text, flush=True)
