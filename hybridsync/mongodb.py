@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 from urllib.parse import parse_qsl
 
 import pymongo
+from bson.binary import Binary
 from bson.codec_options import CodecOptions
 from bson.errors import BSONError
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorClientSession, AsyncIOMotorCollection
@@ -80,6 +81,7 @@ class MongoDB:
         self._retry_seconds = retry_seconds
         self._running: set[asyncio.Future[Any]] = set()
         self._closed = False
+        self._numbers_writes: bool | None = None
         self._uri = uri
         self._streaming: pymongo.AsyncMongoClient[dict[str, Any]] | None = None
         try:
@@ -100,6 +102,22 @@ class MongoDB:
     async def new_session(self) -> Session:
         """A session for writes that must not overtake each other. Raises `SinkError`."""
         return await self.retrying(self._client.start_session)
+
+    async def session_of_another(self, session_id: Binary, number: int) -> Session:
+        """Somebody else's session, in which the next writes have numbers above `number`. Raises `SinkError`."""
+        session = await self.new_session()
+        never_again(session, session_id, number)
+        return session
+
+    async def numbers_writes(self) -> bool:
+        """Whether a late write can be told by its number: not on a standalone server, and not without retryWrites.
+
+        Asked once. Raises `SinkUnavailable` or `SinkError`.
+        """
+        if self._numbers_writes is None:
+            said = await self.retrying(lambda: self._client[self.name].command("hello"))
+            self._numbers_writes = _replicates(said) and self._client.options.retry_writes
+        return self._numbers_writes
 
     async def collection_info(self, name: str) -> dict[str, Any] | None:
         """What `listCollections` says about one collection; `None` when it does not exist."""
@@ -155,8 +173,7 @@ class MongoDB:
     async def clock(self) -> ServerClock:
         """The times of the primary; its cluster time is at or past all that was committed. Raises `SinkError`."""
         said = await self.run(lambda: self._client[self.name].command("hello"))
-        replicates = "setName" in said or said.get("msg") == "isdbgrid"
-        time_ = as_number(said["operationTime"]) if replicates and "operationTime" in said else None
+        time_ = as_number(said["operationTime"]) if _replicates(said) and "operationTime" in said else None
         return ServerClock(time_, said.get("localTime") or datetime.now(UTC))
 
     async def committed_time(self, collection: str) -> int:
@@ -250,6 +267,36 @@ class MongoDB:
         with contextlib.suppress(Exception):
             for server in list(self._client.delegate._topology._servers.values()):
                 server.pool.reset(interrupt_connections=True)
+
+
+def id_of(session: Session) -> Binary:
+    """The id by which the server knows the session."""
+    found: Binary = session.delegate.session_id["id"]
+    return found
+
+
+def never_again(session: Session, session_id: Binary | None = None, number: int = 0) -> None:
+    """Keeps pymongo from using the server session behind `session` for anything else later.
+
+    With `session_id`, the session becomes that one first, and its next write has a number above `number`.
+
+    Both are pymongo's own affair (`ClientSession._server_session`): its public API neither continues a session
+    that somebody else began nor keeps one out of the pool from which every call without a session is served.
+    From 4.9 to 4.20 the names are the same; in 4.18 the class moved to `client_session_shared`. Raises
+    `SinkError` when a pymongo has other names.
+    """
+    id_of(session)  # until it is asked for, there is only a placeholder
+    own: Any = session.delegate._server_session
+    if not all(hasattr(own, name) for name in ("session_id", "_transaction_id", "dirty")):
+        raise SinkError(f"pymongo {pymongo.version} keeps sessions in another way: late writes cannot be fenced")
+    own.dirty = True
+    if session_id is not None:
+        own.session_id = {"id": session_id}
+        own._transaction_id = number
+
+
+def _replicates(hello: Mapping[str, Any]) -> bool:
+    return "setName" in hello or hello.get("msg") == "isdbgrid"
 
 
 async def _to_list(database: Any, name: str) -> list[dict[str, Any]]:

@@ -63,6 +63,33 @@ def guarded_place(guarded: MongoServer, zookeeper_server: ZooKeeperServer | Give
 
 
 @pytest.mark.timeout(240)
+def test_what_a_killed_service_had_on_its_way_is_fenced_with_that_role_too(guarded_place: Place) -> None:
+    place = guarded_place
+    place.grow({"": b"", "/a": b"1"})
+    with Service(place.settings()) as service:
+        service.wait_in_sync()
+        service.kill()
+    left = {lane["_id"] for lane in place.database["sync_lanes"].find()}
+    assert left
+    with Service(place.settings()) as service:
+        service.wait_in_sync()
+        assert not left & {lane["_id"] for lane in place.database["sync_lanes"].find()}
+        assert "not authorized" not in service.stderr
+
+
+def test_a_role_without_rights_on_the_lanes_is_told_so_in_one_line(guarded_place: Place) -> None:
+    place = guarded_place
+    place.grow({"": b""})
+    role = the_role_on_the_page(place.database.name)
+    kept = [each for each in role["privileges"] if each["resource"]["collection"] != "sync_lanes"]
+    place.database.command("updateRole", role["role"], privileges=kept)
+    ended = hybridsync("sync", settings=place.settings())
+    assert ended.returncode == 1, ended
+    assert "needs find, insert, update and remove on the collections sync_lanes and services" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.timeout(240)
 def test_with_the_documented_role_everything_works_and_nothing_else(guarded_place: Place) -> None:
     place = guarded_place
     place.grow({"": b"", "/a": b"1", "/b": b'{"x": 1}', "/c": b""})
@@ -75,7 +102,9 @@ def test_with_the_documented_role_everything_works_and_nothing_else(guarded_plac
         service.wait_in_sync()
         assert service.post("/health/sync/trigger", {"wait": True})[0] == 200
         assert place.state()["status"] == "completed"
+        assert place.database["sync_lanes"].count_documents({"collection": "services"}) > 0
         assert service.terminate() == 0
+        assert place.database["sync_lanes"].count_documents({}) == 0
         assert "not authorized" not in service.stderr
     place.mirror.update_one({"_id": f"{place.root}/a"}, {"$set": {"value": "somebody"}})
     for command in (("plan",), ("verify", "--repair"), ("verify",), ("sync",)):

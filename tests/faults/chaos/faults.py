@@ -22,9 +22,8 @@ LONG_SECONDS = 8.0
 SYNC_DELAY_SECONDS = 0.15
 """Of MongoDB, so that a full sync is long enough to be met."""
 
-LATE_SECONDS = 0.4
-"""Of MongoDB, so that a dead service has writes under way. They arrive before its successor has compared
-everything; what becomes of later ones is known, and shown in `test_late_writes.py`."""
+LATE_SECONDS = 4.0
+"""Of MongoDB, so that a dead service has writes under way. Some arrive when its successor has compared everything."""
 
 Fault = Callable[[Stage, Step], AbstractContextManager[None]]
 
