@@ -8,6 +8,7 @@ from typing import Annotated, Any, NoReturn
 from pydantic import BeforeValidator, ConfigDict, Field, InstanceOf, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from hybridsync.kube_options import KubernetesSource
 from hybridsync.resource_conflicts import Conflict, conflicts
 from hybridsync.resource_kinds import (
     PAIRS,
@@ -72,7 +73,7 @@ class ResourceConfig(Options):
 
     model_config = ConfigDict(populate_by_name=True)
 
-    source: Annotated[ZooKeeperSource | MongoSource, BeforeValidator(by_type(SOURCES))]
+    source: Annotated[ZooKeeperSource | MongoSource | KubernetesSource, BeforeValidator(by_type(SOURCES))]
     sink: Annotated[MongoSink | ZooKeeperSink, BeforeValidator(by_type(SINKS, default="mongodb"))] = MongoSink()
     schema_: Annotated[InstanceOf[SchemaFile] | None, BeforeValidator(read_schema)] = Field(
         default=None, alias="schema"

@@ -24,19 +24,21 @@ from pydantic import (
 
 from hybridsync.addresses import check_znode_path
 from hybridsync.errors import ConfigurationError
+from hybridsync.kube_options import KubernetesSource
 from hybridsync.sources.exclude import Exclude
 from hybridsync.sources.publish_rules import is_field_name
 from hybridsync.zookeeper.acl import ALLOWED as ACL_ALLOWED
 from hybridsync.zookeeper.acl import access_of
 
 STATE_COLLECTION = "sync_states"
+LANES_COLLECTION = "sync_lanes"
 LONGEST_COLLECTION = 190
 """Bytes. MongoDB allows 255 for database (63 at most), dot and collection together."""
 
 PATH_ALLOWED = "an absolute znode path such as /services, without //, . or .. parts and without a / at the end"
 EXCLUDE_ALLOWED = 'a list of globs of full paths below the source\'s path, such as ["/services/tmp/**"]'
 COLLECTION_ALLOWED = (
-    "a MongoDB collection name other than sync_states: no $, no NUL, no system. in front, "
+    "a MongoDB collection name other than sync_states and sync_lanes: no $, no NUL, no system. in front, "
     "no dot at either end, no two dots together, 190 bytes at most"
 )
 FIELD_ALLOWED = "the name of a field at the top of the documents: no dot in it, no $ in front"
@@ -92,6 +94,8 @@ def check_collection(name: str) -> str:
         raise ValueError("it is empty")
     if name == STATE_COLLECTION:
         raise ValueError("that is where the sync states are kept")
+    if name == LANES_COLLECTION:
+        raise ValueError("that is where the lanes of the writers are kept")
     if name.startswith("system."):
         raise ValueError("names that start with system. are MongoDB's own")
     if re.search("[$\x00\ud800-\udfff]", name) or name.startswith(".") or name.endswith(".") or ".." in name:
@@ -198,11 +202,11 @@ class ZooKeeperSink(Options):
 
 
 Kinds: TypeAlias = Mapping[str, type[BaseModel]]
-SOURCES: Kinds = {"zookeeper": ZooKeeperSource, "mongodb": MongoSource}
+SOURCES: Kinds = {"zookeeper": ZooKeeperSource, "mongodb": MongoSource, "kubernetes": KubernetesSource}
 SINKS: Kinds = {"mongodb": MongoSink, "zookeeper": ZooKeeperSink}
 PARTS: Mapping[str, Kinds] = {"source": SOURCES, "sink": SINKS}
 
-PAIRS: tuple[tuple[str, str], ...] = (("zookeeper", "mongodb"), ("mongodb", "zookeeper"))
+PAIRS: tuple[tuple[str, str], ...] = (("zookeeper", "mongodb"), ("mongodb", "zookeeper"), ("kubernetes", "mongodb"))
 """Which source may have which sink."""
 
 SECRETS: tuple[tuple[str, ...], ...] = (("sink", "acl"),)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from hybridsync import resource_kinds as kinds
 from hybridsync.errors import ConfigurationError
+from hybridsync.kube_options import KubernetesSource
 from hybridsync.manager import HybridSyncManager, ManagerOptions
 from hybridsync.model import Record
 from hybridsync.mongodb import MongoDB
@@ -16,16 +18,22 @@ from hybridsync.resource import Resource
 from hybridsync.resource_config import ResourceConfig
 from hybridsync.settings import Settings, config_fingerprint
 from hybridsync.sinks.base import Sink
+from hybridsync.sinks.codec import DocumentCodec
+from hybridsync.sinks.kube_codec import KubernetesCodec, view_of
 from hybridsync.sinks.mongodb import MongoMirror
 from hybridsync.sinks.state_store import MongoStateStore
+from hybridsync.sinks.znode_codec import ZnodeCodec
 from hybridsync.sinks.zookeeper import ZooKeeperSink
 from hybridsync.sources.base import Source
+from hybridsync.sources.kube_shape import Shape
 from hybridsync.sources.mongodb import MongoSource
 from hybridsync.sources.publish_rules import PublishRules
 from hybridsync.sources.zookeeper import ZooKeeperSource
 from hybridsync.traced_seams import traced
 from hybridsync.znode import Stat
 from hybridsync.zookeeper.settings import SessionSettings
+
+LISTS_AT_ONCE = 4
 
 
 class Clients(NamedTuple):
@@ -34,6 +42,8 @@ class Clients(NamedTuple):
     settings: Settings
     mongodb: MongoDB
     zookeeper: SessionSettings
+    lists: asyncio.Semaphore
+    """Bounds the listings of Kubernetes that are under way at once."""
 
 
 def build_manager(settings: Settings) -> HybridSyncManager:
@@ -43,7 +53,7 @@ def build_manager(settings: Settings) -> HybridSyncManager:
     """
     mongodb = MongoDB(settings.mongodb_uri.get_secret_value())
     store = MongoStateStore(mongodb)
-    clients = Clients(settings, mongodb, _session(settings))
+    clients = Clients(settings, mongodb, _session(settings), asyncio.Semaphore(LISTS_AT_ONCE))
     resources = [
         Resource(
             name,
@@ -80,16 +90,31 @@ def _source(name: str, config: ResourceConfig, clients: Clients) -> Source:
                 poll_seconds=poll_seconds,
                 await_seconds=min(1.0, clients.settings.confirm_interval_seconds),
             )
+        case KubernetesSource() as options:
+            # imported here: kubernetes_asyncio takes a second to load, and few need it
+            from hybridsync.sources.kubernetes import kubernetes_source
+
+            shape = Shape(options.target, options.drop, options.keep, managed_fields=options.managed_fields)
+            return kubernetes_source(options.target, shape, options.kubeconfig, options.context, clients.lists)
 
 
 def _sink(config: ResourceConfig, clients: Clients) -> Sink:
     """The sink of one resource; one branch a kind."""
     match config.sink:
         case kinds.MongoSink(collection=collection):
-            assert isinstance(config.source, kinds.ZooKeeperSource), "settings allow no other pair"
-            return MongoMirror(clients.mongodb, collection, config.source.path)
+            return MongoMirror(clients.mongodb, collection, _codec(config.source))
         case kinds.ZooKeeperSink(path=path, acl=acl):
             return ZooKeeperSink(clients.zookeeper, path=path, acl=acl.get_secret_value())
+
+
+def _codec(source: object) -> DocumentCodec:
+    """The kind of documents that a mirror of this source has."""
+    match source:
+        case kinds.ZooKeeperSource(path=path):
+            return ZnodeCodec(path)
+        case KubernetesSource(drop=drop, keep=keep, managed_fields=managed_fields):
+            return KubernetesCodec(view_of(drop, keep, managed_fields))
+    raise AssertionError("settings allow no other pair")
 
 
 def publishing_parts(name: str, config: ResourceConfig, settings: Settings) -> tuple[PublishRules, ZooKeeperSink]:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from hybridsync.model import Index, Record
 from hybridsync.mongodb import MongoDB
 from hybridsync.sinks.mongodb import MongoMirror
+from hybridsync.sinks.znode_codec import ZnodeCodec
 from hybridsync.znode import Stat, version_of
 
 SYNCED_AT = datetime(2026, 11, 20, 21, 0, 0, 123000, tzinfo=UTC)
@@ -26,7 +27,7 @@ async def mirror(uri: str, root: str = "/a", **seconds: float) -> AsyncIterator[
     """A mirror in the collection `mirror` of that database, with a client of its own."""
     mongodb = MongoDB(uri, **seconds)
     try:
-        yield MongoMirror(mongodb, "mirror", root)
+        yield MongoMirror(mongodb, "mirror", ZnodeCodec(root))
     finally:
         await mongodb.close()
 

@@ -32,7 +32,7 @@ def change_znode(path: str, value: str) -> None:
     with client:
         try:
             database = client.get_default_database()
-            mirrors = sorted(set(database.list_collection_names()) - {"sync_states"})
+            mirrors = sorted(set(database.list_collection_names()) - {"sync_states", "sync_lanes"})
             if collection not in mirrors:
                 raise ConfigurationError(f"{path!r} is not mirrored: it must be below one of /{', /'.join(mirrors)}")
             mzxid = set_value(hosts, path, value.encode())

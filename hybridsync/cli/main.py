@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from hybridsync.cli.config import config
 from hybridsync.cli.demo import demo
 from hybridsync.cli.plan import plan
+from hybridsync.cli.rbac import rbac
 from hybridsync.cli.run import run
 from hybridsync.cli.status import status
 from hybridsync.cli.sync import sync
@@ -77,6 +78,7 @@ app.command(short_help="One full sync of the mirrors, and exit.")(sync)
 app.command(short_help="Compare source and mirror record by record.")(verify)
 app.command(short_help="Show the resources of a running service.")(status)
 app.command(short_help="Print the effective settings and their origins.")(config)
+app.command(short_help="Print the rights that the Kubernetes sources need.")(rbac)
 app.command(short_help="Run on private servers with a sample tree.")(demo)
 
 

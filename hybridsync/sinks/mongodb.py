@@ -1,9 +1,7 @@
-"""A mirror of a ZooKeeper tree in a MongoDB collection: the `Sink` that everything is written to.
+"""A mirror in a MongoDB collection: the `Sink` that everything is written to.
 
-The collection belongs to one mirror. Of what else may be in it, documents whose `_id` is a path at or
-below the root count as the mirror's, whatever they look like: they are overwritten and swept. So are
-documents of the mirror's shape at other paths, left over from a root that was configured before.
-Everything else (ids that are no paths, or foreign documents beside the root) is left alone.
+The collection belongs to one mirror. What its documents are, and which of those it finds count as its own,
+is the codec's to say; here they are written, deleted, listed and compared.
 """
 
 from __future__ import annotations
@@ -25,30 +23,21 @@ from hybridsync.errors import SinkError
 from hybridsync.model import Applied, Change, Index, Put, Record, Remove
 from hybridsync.mongodb import MongoDB, Session
 from hybridsync.mongodb_errors import is_about_document, is_answer
+from hybridsync.sinks.codec import MALFORMED, MISPLACED, DocumentCodec, Shown, Write
 from hybridsync.sinks.mirror_writes import (
-    MALFORMED,
-    MISPLACED,
     Outcome,
     PendingPut,
     Prepared,
-    Write,
-    below,
     nothing_but_refused,
     prepare_puts,
-    remove_operations,
     settle_puts,
-    version_in,
 )
 from hybridsync.sinks.write_lanes import WriteLanes
-from hybridsync.sinks.znode_document import encode, encode_plain, same_content
 
 BATCH_WRITES = 1000
 BATCH_BYTES = 8 * 2**20
 INDEX_PIECE = 10_000
 INDEX_BUILD_SECONDS = 300.0
-
-SHOWN_VERSION = {"version": 1, "stat.czxid": 1, "stat.mtime": 1}
-"""What of a document tells its version."""
 
 INLINE_BYTES = 64 * 2**10
 """Values up to this size in all are encoded on the event loop's thread: a few milliseconds."""
@@ -59,12 +48,12 @@ _LENIENT: CodecOptions[dict[str, Any]] = CodecOptions(
 
 
 class MongoMirror:
-    """The `Sink` of one collection. `root` is the path that is mirrored; keys are paths at or below it."""
+    """The `Sink` of one collection, whose documents are what `codec` makes of records."""
 
-    def __init__(self, mongodb: MongoDB, collection: str, root: str) -> None:
+    def __init__(self, mongodb: MongoDB, collection: str, codec: DocumentCodec) -> None:
         self._mongodb = mongodb
         self._name = collection
-        self._root = root
+        self._codec = codec
         self._collection = mongodb.collection(collection)
         self._raw = self._collection.with_options(codec_options=CodecOptions(document_class=RawBSONDocument))
         self._lanes = WriteLanes(mongodb, self._collection)
@@ -76,14 +65,16 @@ class MongoMirror:
 
     @property
     def keeps_newest(self) -> bool:
-        """Guards on the mzxid see to that."""
-        return True
+        """Where versions have an order, guards see to that."""
+        return self._codec.keeps_newest
 
     async def prepare(self) -> None:
-        """Creates the index on `parent` when it is missing. Raises `SinkUnavailable` or `SinkError`.
+        """Creates missing indexes, and keeps late writes of others away. Raises `SinkUnavailable` or `SinkError`.
 
         A collection whose strings compare by a collation, a capped one or a view cannot hold a mirror.
         """
+        await self._lanes.fence_others()  # before anybody compares: what came late would come after it
+        there: list[Any] = []
         info = await self._mongodb.collection_info(self._name)
         if info is not None:
             options = info.get("options", {})
@@ -92,27 +83,29 @@ class MongoMirror:
                     f"{self.description}: a mirror needs a plain collection (no view, not capped, no collation)"
                 )
             indexes = await self._mongodb.retrying(self._collection.index_information)
-            if any(index["key"] == [("parent", 1)] for index in indexes.values()):
-                return
-        await self._mongodb.run(lambda: self._collection.create_index("parent"), INDEX_BUILD_SECONDS)
+            there = [index["key"] for index in indexes.values()]
+        for name in self._codec.indexes:
+            if [(name, 1)] not in there:
+                await self._mongodb.run(partial(self._collection.create_index, name), INDEX_BUILD_SECONDS)
 
     async def count(self) -> int:
         """How many records the mirror holds: 0 exactly when there is none, else about that many.
 
         MongoDB keeps an estimate, which an unclean shutdown may leave wrong.
         """
-        one = await self._mongodb.retrying(lambda: self._collection.find_one({"_id": below("/")}, {"_id": 1}))
+        one = await self._mongodb.retrying(lambda: self._collection.find_one(self._codec.inside, {"_id": 1}))
         if one is None:
             return 0
         return max(1, await self._mongodb.retrying(self._collection.estimated_document_count))
 
     async def index(self) -> AsyncGenerator[Index, None]:
-        """Streams path → version, see the module for which documents. Raises `SinkUnavailable` or `SinkError`."""
+        """Streams key → version. Raises `SinkUnavailable` or `SinkError`."""
         misplaced = await self._misplaced()
-        cursor = self._collection.find_raw_batches({"_id": below("/")}, SHOWN_VERSION, batch_size=INDEX_PIECE)
+        inside, shown = self._codec.inside, self._codec.shown
+        cursor = self._collection.find_raw_batches(inside, shown, batch_size=INDEX_PIECE)
         try:
             while (piece := await self._mongodb.run(lambda: _next(cursor))) is not None:
-                yield await asyncio.to_thread(_index_piece, piece, self._root, misplaced)
+                yield await asyncio.to_thread(_index_piece, piece, self._codec, misplaced)
         finally:
             with suppress(SinkError):  # the server forgets it by itself
                 await self._mongodb.run(cursor.close)
@@ -129,20 +122,17 @@ class MongoMirror:
             start += prepared.taken
             applied.failed.update(prepared.failed)
             applied.add(await self._put(prepared.pending, synced_at))
-        writes = remove_operations(change for change in changes if isinstance(change, Remove))
-        for first in range(0, len(writes), BATCH_WRITES):
-            applied.deleted += await self._remove(writes[first : first + BATCH_WRITES])
+        if removes := [change for change in changes if isinstance(change, Remove)]:
+            seen = await self._look(self._codec.to_look_at(removes))
+            writes = self._codec.removal(removes, seen)
+            for first in range(0, len(writes), BATCH_WRITES):
+                applied.deleted += await self._remove(writes[first : first + BATCH_WRITES])
         return applied
 
     async def held(self, keys: Sequence[str]) -> Index:
         """See `Sink.held`."""
-        index: Index = {}
-        for start in range(0, len(keys), BATCH_WRITES):
-            wanted = {"_id": {"$in": list(keys[start : start + BATCH_WRITES])}}
-            lenient = self._collection.with_options(codec_options=_LENIENT)
-            documents = await self._mongodb.retrying(partial(_find_all, lenient, wanted, SHOWN_VERSION))
-            index.update((document["_id"], version_in(document)) for document in documents)
-        return index
+        version_in = self._codec.version_in
+        return {key: version_in(document) for key, document in (await self._look(keys)).items()}
 
     async def differing(self, records: Sequence[Record]) -> list[str]:
         """Keys of those records whose document is missing or not what the codec would write.
@@ -155,52 +145,64 @@ class MongoMirror:
             piece = _slice(records, start)
             start += len(piece)
             found = await self._mongodb.retrying(partial(self._fetch, [record.key for record in piece]))
-            keys += await asyncio.to_thread(_differing, piece, found, self._root)
+            keys += await asyncio.to_thread(_differing, piece, found, self._codec)
         return keys
 
     async def close(self) -> None:
-        """Nothing: the client is shared, and closed by who made it."""
+        """Says that its lanes are done. The client is shared, and closed by who made it."""
+        await self._lanes.close()
 
     async def _fetch(self, keys: Sequence[str]) -> dict[str, bytes]:
         documents = await self._raw.find({"_id": {"$in": keys}}).to_list(None)
         return {document["_id"]: bytes(document.raw) for document in documents}
 
+    async def _look(self, keys: Sequence[str]) -> dict[str, Shown]:
+        """The documents of those keys that are there, as far as they tell their version."""
+        found: dict[str, Shown] = {}
+        lenient = self._collection.with_options(codec_options=_LENIENT)
+        for start in range(0, len(keys), BATCH_WRITES):
+            wanted = {"_id": {"$in": list(keys[start : start + BATCH_WRITES])}}
+            documents = await self._mongodb.retrying(partial(_find_all, lenient, wanted, self._codec.shown))
+            found.update((document["_id"], document) for document in documents)
+        return found
+
     async def _misplaced(self) -> set[str]:
-        """Paths whose document has a parent although it is the root now, or none although it is not."""
-        wanted = {
-            "$or": [
-                {"_id": self._root, "parent": {"$ne": None}},
-                {"_id": {**below("/"), "$ne": self._root}, "parent": None},
-            ]
-        }
+        wanted = self._codec.misplaced
+        if wanted is None:
+            return set()
         documents = await self._mongodb.retrying(lambda: self._collection.find(wanted, {"_id": 1}).to_list(None))
         return {document["_id"] for document in documents}
 
     async def _prepare(self, puts: Sequence[Put], synced_at: int) -> Prepared:
         size = sum(len(put.record.value) for put in puts)
         if size <= INLINE_BYTES:
-            return prepare_puts(puts, BATCH_BYTES, self._root, synced_at)
-        return await asyncio.to_thread(prepare_puts, puts, BATCH_BYTES, self._root, synced_at)
+            return prepare_puts(self._codec, puts, BATCH_BYTES, synced_at)
+        return await asyncio.to_thread(prepare_puts, self._codec, puts, BATCH_BYTES, synced_at)
 
     async def _put(self, pending: list[PendingPut], synced_at: int) -> Applied:
         """Writes until every put is stored, known to be outdated, or refused in every encoding."""
         applied = Applied()
         todo = [pending] if pending else []
+        write = self._codec.put
         while todo:
             batch = todo.pop()
-            outcome = await self._lanes.write(partial(self._bulk, [put.operation() for put in batch]))
+            writes = [write(one.put, one.document, one.collisions) for one in batch]
+            outcome = await self._lanes.write(partial(self._bulk, writes))
             if outcome is None:  # refused as a whole, for one document in it
                 middle = len(batch) // 2
                 todo += [batch[:middle], batch[middle:]]
                 continue
-            counts, again = settle_puts(batch, outcome, self._root, synced_at)
+            counts, again = settle_puts(self._codec, batch, outcome, synced_at)
             applied.add(counts)
             if again:
                 todo.append(again)
         return applied
 
     async def _remove(self, writes: Sequence[Write]) -> int:
-        outcome = await self._mongodb.retrying(lambda: self._bulk(writes))
+        if self._codec.keeps_newest:
+            outcome = await self._mongodb.retrying(lambda: self._bulk(writes))
+        else:  # nothing in the delete itself stops it from taking what was written after it
+            outcome = await self._lanes.write(partial(self._bulk, writes))
         if outcome is None or outcome["writeErrors"]:
             raise SinkError(f"{self.description}: the server does not understand how documents are removed")
         removed: int = outcome["nRemoved"]
@@ -249,30 +251,35 @@ def _slice(records: Sequence[Record], start: int) -> Sequence[Record]:
     return records[start : start + BATCH_WRITES]
 
 
-def _index_piece(piece: bytes, root: str, misplaced: set[str]) -> Index:
+def _index_piece(piece: bytes, codec: DocumentCodec, misplaced: set[str]) -> Index:
     """What `index` makes of one raw batch."""
     index: Index = {}
-    inside = below(root)["$gte"]
+    version_in = codec.version_in
     for document in bson.decode_all(piece, _LENIENT):
         key, version = document["_id"], version_in(document)
-        if version == MALFORMED and key != root and not key.startswith(inside):
+        if version == MALFORMED and not codec.owns_malformed(key):
             continue
         index[key] = version | MISPLACED if key in misplaced and version != MALFORMED else version
     return index
 
 
-def _differing(records: Sequence[Record], found: Mapping[str, bytes], root: str) -> list[str]:
-    return [record.key for record in records if not _is_held(record, found.get(record.key), root)]
-
-
-def _is_held(record: Record, document: bytes | None, root: str) -> bool:
-    if document is None:
-        return False
+def _differing(records: Sequence[Record], found: Mapping[str, bytes], codec: DocumentCodec) -> list[str]:
     now = _now()
-    if same_content(document, encode(record, root, now)):
-        return True
-    if same_content(document, encode_plain(record, root, now, "binary")):
+    documents = codec.documents([Put(record) for record in records], now)
+    return [
+        record.key
+        for record, document in zip(records, documents, strict=True)
+        if not _is_held(record, document, found.get(record.key), codec, now)
+    ]
+
+
+def _is_held(
+    record: Record, document: RawBSONDocument | str, stored: bytes | None, codec: DocumentCodec, now: int
+) -> bool:
+    if stored is None or isinstance(document, str):
+        return False
+    if codec.same_content(stored, document) or codec.same_content(stored, codec.plain(record, now, "binary")):
         return True
     with suppress(UnicodeDecodeError):
-        return same_content(document, encode_plain(record, root, now, "utf8"))
+        return codec.same_content(stored, codec.plain(record, now, "utf8"))
     return False

@@ -10,27 +10,15 @@ exactly when their bytes without the last field are (`same_content`).
 
 from __future__ import annotations
 
-import json
 import re
 import struct
-from collections.abc import Callable, Sequence
-from decimal import Decimal, InvalidOperation
-from typing import Any, Literal, TypeAlias
 
-import bson
-from bson.errors import BSONError
 from bson.raw_bson import RawBSONDocument
 
 from hybridsync.model import Record
+from hybridsync.sinks.codec import MAX_DOCUMENT_BYTES, PlainEncoding
+from hybridsync.sinks.json_value import json_element
 from hybridsync.znode import Stat
-
-PlainEncoding: TypeAlias = Literal["utf8", "binary"]
-
-MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
-"""What MongoDB stores at most (https://www.mongodb.com/docs/manual/reference/limits/)."""
-
-MAX_LEVELS = 100
-"""Levels of nesting that MongoDB promises for a document, the document itself included (same page)."""
 
 _STRUCTURED = re.compile(rb"[ \t\n\r]*[\[{]")
 
@@ -53,10 +41,6 @@ _TAIL = struct.Struct("<9sq6si" + _STAT.format.removeprefix("<") + "10sqx")
 _SYNCED_AT = struct.Struct("<10sqx")
 
 
-class _Lossy(ValueError):
-    """A JSON text that BSON, or a reader of BSON, would not give back as it was."""
-
-
 def encode(record: Record, root: str, synced_at: int) -> RawBSONDocument:
     """The document of a znode in the richest encoding that loses nothing. Takes any bytes as value.
 
@@ -65,7 +49,7 @@ def encode(record: Record, root: str, synced_at: int) -> RawBSONDocument:
     """
     data = record.value
     if structured := _STRUCTURED.match(data):
-        element = _json_element(data, structured.end() - 1)
+        element = json_element(data, structured.end() - 1)
         if element is not None:
             document = _document(record, root, synced_at, element, "json")
             if len(document.raw) <= MAX_DOCUMENT_BYTES:
@@ -153,68 +137,3 @@ def _tail(stat: Stat, synced_at: int) -> bytes:
         b"\x09syncedAt\0",
         synced_at,
     )
-
-
-def _json_element(data: bytes, start: int) -> bytes | None:
-    """The field `value` as BSON, type byte included; `None` when the JSON would lose something.
-
-    The JSON begins at `start`; `_SCAN` is what `JSONDecoder.decode` calls, without its two regular
-    expressions. It ends with `StopIteration` where there is no JSON at all.
-    Not JSON, duplicate keys, numbers beyond BSON's, nesting too deep, NUL in a key, lone
-    surrogates: each has its own exception somewhere below, and all mean the same here.
-    """
-    try:
-        text = data.decode()
-        value, end = _SCAN(text, start)
-        if end != len(text) and text[end:].strip(" \t\n\r"):
-            return None
-        if data.count(b"[") + data.count(b"{") >= MAX_LEVELS and _levels(value) >= MAX_LEVELS:
-            return None
-        return bson.encode({"value": value})[_INT32.size : -1]
-    except (ValueError, StopIteration, OverflowError, RecursionError, BSONError):
-        return None
-
-
-def _levels(value: Any) -> int:
-    """How deep containers are nested, counted without recursion."""
-    levels = 0
-    containers = [value]
-    while containers and levels < MAX_LEVELS:
-        levels += 1
-        containers = [
-            child
-            for container in containers
-            for child in (container.values() if type(container) is dict else container)
-            if type(child) is dict or type(child) is list
-        ]
-    return levels
-
-
-def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise _Lossy
-    if "$ref" in value and "$id" in value:  # drivers read it as a DBRef, which is another type
-        raise _Lossy
-    return value
-
-
-def _float(text: str) -> float:
-    value = float(text)
-    shortest = repr(value)
-    if shortest == text:
-        return value
-    try:
-        if Decimal(text) == Decimal(shortest):
-            return value
-    except InvalidOperation:
-        pass  # an exponent beyond even Decimal's
-    raise _Lossy
-
-
-def _constant(text: str) -> float:
-    raise _Lossy(text)  # NaN, Infinity and -Infinity are not JSON
-
-
-_JSON = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse_constant=_constant)
-_SCAN: Callable[[str, int], tuple[Any, int]] = vars(_JSON)["scan_once"]

@@ -6,6 +6,7 @@ any element of a list: `spec.containers.*.env`, `metadata.annotations["a.b/c"]`.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
@@ -18,7 +19,7 @@ from hybridsync.model import Record
 Path: TypeAlias = tuple[str, ...]
 
 ANY = "*"
-PATHS_ALLOWED = 'a list of paths into the object, such as ["status", "metadata.annotations[\\"example.com/note\\"]"]'
+PATHS_ALLOWED = 'a list of paths into the object, such as ["status", "metadata.annotations[\'example.com/note\']"]'
 _PART = re.compile(r"""\.?(?:\[(?P<quote>["'])(?P<quoted>.+?)(?P=quote)\]|\[(?P<star>\*)\]|(?P<plain>[^.\[\]"'\s]+))""")
 _LAST_APPLIED: Path = ("metadata", "annotations", "kubectl.kubernetes.io/last-applied-configuration")
 _IDENTITY: tuple[Path, ...] = (
@@ -77,7 +78,15 @@ class Shape:
         kept: Any = _only(whole, (*_IDENTITY, *self._keep)) if self._keep else whole
         for path in self._drop:
             kept = _without(kept, path)
-        return Record(meta.key, canonical_json(kept), object_version(meta.uid, meta.resource_version), meta)
+        return Record(meta.key, _bytes(kept), object_version(meta.uid, meta.resource_version), meta)
+
+
+def _bytes(value: Any) -> bytes:
+    """Canonical JSON; half a surrogate pair, which UTF-8 cannot hold, stays escaped."""
+    try:
+        return canonical_json(value)
+    except UnicodeEncodeError:
+        return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
 def meta_of(served: Mapping[str, Any]) -> ObjectMeta:

@@ -101,7 +101,7 @@ def test_types_in_the_database_are_those_of_the_contract(place: Place) -> None:
 
 def test_the_mirror_holds_the_tree_and_nothing_else(place: Place) -> None:
     assert place.paths() == set(TREE)
-    assert set(place.database.list_collection_names()) == {"services", "sync_states"}
+    assert set(place.database.list_collection_names()) == {"services", "sync_states", "sync_lanes"}
 
 
 def test_parent_is_indexed(place: Place) -> None:

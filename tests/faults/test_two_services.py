@@ -47,7 +47,7 @@ def test_one_is_killed_while_changes_flow_and_the_other_goes_on(new_scene: NewSc
             scene.wait_for_writes(100 + 20 * seed)
             victim.kill()
             scene.wait_for_writes(100)
-            # an insert that the victim had on its way may have come after the removal of its znode
+            # an insert that the victim had on its way may have come after the removal of its znode; now none can
             assert scene.service.post("/health/sync/trigger", {"wait": True})[0] == 200
 
 

@@ -11,7 +11,7 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 
 from hybridsync.model import ANY, Applied, Put, Remove
-from hybridsync.sinks.mirror_writes import MALFORMED
+from hybridsync.sinks.codec import MALFORMED
 from hybridsync.sinks.mongodb import MongoMirror
 from tests.mirror_records import mirror, whole_index, znode
 

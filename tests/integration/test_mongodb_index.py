@@ -12,7 +12,7 @@ from pymongo.database import Database
 
 from hybridsync.errors import SinkError
 from hybridsync.model import Applied, Put, Remove
-from hybridsync.sinks.mirror_writes import MALFORMED
+from hybridsync.sinks.codec import MALFORMED
 from tests.mirror_records import mirror, whole_index, znode
 
 

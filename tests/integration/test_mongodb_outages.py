@@ -21,6 +21,7 @@ from hybridsync.errors import ConfigurationError, SinkError, SinkUnavailable
 from hybridsync.model import ANY, Applied, Put, Remove
 from hybridsync.mongodb import MongoDB
 from hybridsync.sinks.mongodb import MongoMirror
+from hybridsync.sinks.znode_codec import ZnodeCodec
 from tests.eventually import eventually
 from tests.mirror_records import mirror, whole_index, znode
 from tests.proxy import TcpProxy
@@ -93,7 +94,7 @@ async def test_a_server_killed_while_it_writes_loses_nothing(own_mongodb: MongoS
 
 async def test_a_frozen_server_is_unavailable_and_closing_does_not_wait_for_it(own_mongodb: MongoServer) -> None:
     mongodb = MongoDB(own_mongodb.uri_for("test"), operation_seconds=2, retry_seconds=4)
-    sink = MongoMirror(mongodb, "mirror", "/a")
+    sink = MongoMirror(mongodb, "mirror", ZnodeCodec("/a"))
     await sink.apply([Put(znode("/a/x"))])
     own_mongodb.pause()
     started = time.monotonic()
@@ -135,11 +136,12 @@ def test_a_process_ends_although_the_server_is_frozen(own_mongodb: MongoServer) 
         from hybridsync.model import Put
         from hybridsync.mongodb import MongoDB
         from hybridsync.sinks.mongodb import MongoMirror
+        from hybridsync.sinks.znode_codec import ZnodeCodec
         from tests.mirror_records import znode
 
         async def main():
             mongodb = MongoDB(sys.argv[1], operation_seconds=60, retry_seconds=60)
-            sink = MongoMirror(mongodb, "mirror", "/a")
+            sink = MongoMirror(mongodb, "mirror", ZnodeCodec("/a"))
             await sink.apply([Put(znode("/a/x"))])
             os.kill(int(sys.argv[2]), signal.SIGSTOP)
             writing = [asyncio.create_task(sink.apply([Put(znode(f"/a/{n}"))])) for n in range(20)]
@@ -212,7 +214,7 @@ async def test_a_wrong_password_is_refused_in_one_line(own_mongodb: MongoServer)
 async def test_what_the_server_forbids_is_an_error_and_is_not_tried_again(mongo_uri: str) -> None:
     mongodb = MongoDB(mongo_uri)
     try:
-        sink = MongoMirror(mongodb, "x" * 300, "/a")  # longer than a name may be
+        sink = MongoMirror(mongodb, "x" * 300, ZnodeCodec("/a"))  # longer than a name may be
         with pytest.raises(SinkError) as refused:
             await sink.apply([Put(znode("/a/x"))])
         assert not isinstance(refused.value, SinkUnavailable)

@@ -81,7 +81,7 @@ def test_a_shipped_profile_is_calm_about_its_own_periodic_sync(name: str, monkey
 def test_the_example_file_loads() -> None:
     path = str(ROOT / "config" / "resources.example.toml")
     loaded = load_settings({"HYBRIDSYNC_RESOURCES_FILE": path}, require_resources=True)
-    assert list(loaded.settings.resources) == ["services", "app-config", "channels"]
+    assert list(loaded.settings.resources) == ["services", "app-config", "channels", "deployments"]
     assert loaded.origins["resources.services.source.path"] == "resources.example.toml"
 
 

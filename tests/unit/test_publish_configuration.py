@@ -94,7 +94,8 @@ SOURCE = {"type": "mongodb", "collection": "channels", "key": "channel_id"}
         (
             publishing(sink=None),
             "r.sink.type in HYBRIDSYNC_RESOURCES: 'mongodb' is not allowed (a source of type mongodb does not go "
-            "there; a resource is zookeeper → mongodb or mongodb → zookeeper); allowed: mongodb or zookeeper",
+            "there; a resource is zookeeper → mongodb or mongodb → zookeeper or kubernetes → mongodb); "
+            "allowed: mongodb or zookeeper",
         ),
         (
             {"source": {"type": "zookeeper", "path": "/a"}, "sink": {"type": "zookeeper", "path": "/b"}},

@@ -275,6 +275,7 @@ def test_what_may_not_be_excluded(exclude: object, why: str) -> None:
     ("collection", "why"),
     [
         ("sync_states", "sync states"),
+        ("sync_lanes", "lanes of the writers"),
         ("system.x", "MongoDB's own"),
         ("a$b", "does not allow"),
         ("a\x00b", "does not allow"),
@@ -315,16 +316,17 @@ def test_names_no_resource_may_have(name: str) -> None:
     [
         (
             {"RESOURCES": '{"r": {"source": {"type": "kafka"}}}'},
-            "r.source.type in HYBRIDSYNC_RESOURCES: 'kafka' is not allowed; allowed: zookeeper or mongodb",
+            "r.source.type in HYBRIDSYNC_RESOURCES: 'kafka' is not allowed; "
+            "allowed: zookeeper or mongodb or kubernetes",
         ),
         (
             {"RESOURCES": '{"r": {"source": {"path": "/x"}}}'},
-            "r.source.type in HYBRIDSYNC_RESOURCES: missing; allowed: zookeeper or mongodb",
+            "r.source.type in HYBRIDSYNC_RESOURCES: missing; allowed: zookeeper or mongodb or kubernetes",
         ),
         (
             {"RESOURCES": '{"r": {}}'},
             "r.source in HYBRIDSYNC_RESOURCES: missing; "
-            "allowed: a table with type = zookeeper or mongodb and its options",
+            "allowed: a table with type = zookeeper or mongodb or kubernetes and its options",
         ),
         (
             {"RESOURCES": '{"r": 5}'},

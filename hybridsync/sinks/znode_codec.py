@@ -1,0 +1,181 @@
+"""Mirrored znodes as documents: the codec of a ZooKeeper tree. Pure, no I/O.
+
+What may be overwritten is said by filters on `version` (the mzxid of the state that is there):
+
+    put, nothing seen          insert; when somebody was first, as if nobody had looked
+    put, nobody looked         replace what is not newer, else insert
+    put, a state was seen      the same, and also exactly that state, even when its number is higher
+                               (a ZooKeeper restored from a backup counts from lower numbers again)
+    remove, a state was seen   exactly that state
+    remove, as of a position   what is not newer than the position
+
+An upsert whose filter matches nothing although the key is there fails with a duplicate key. Then a
+newer state is there, or a document that is none of ours: the second try also matches whatever has no
+proper version, so that such a document cannot block its key for ever.
+
+Documents whose `_id` is a path at or below the root count as the mirror's, whatever they look like: they
+are overwritten and swept. So are documents of the mirror's shape at other paths, left over from a
+root that was configured before. Everything else (ids that are no paths, or foreign documents beside the
+root) is left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import repeat
+from typing import Any
+
+from bson.datetime_ms import DatetimeMS
+from bson.int64 import Int64
+from bson.raw_bson import RawBSONDocument
+from pymongo import DeleteMany, DeleteOne, InsertOne, ReplaceOne
+
+from hybridsync.model import ANY, Put, Record, Remove, Version
+from hybridsync.sinks.codec import MALFORMED, PlainEncoding, Shown, Write
+from hybridsync.sinks.znode_document import encode, encode_plain, same_content
+from hybridsync.znode import version_from
+
+_MASK = 0xFFFFFFFFFFFFFFFF
+
+# A condition on a field also matches when one element of an array does, hence the arrays by name.
+_NOT_OURS: list[dict[str, Any]] = [
+    {"version": {"$not": {"$type": "long"}}},
+    {"version": {"$type": "array"}},
+    {"stat.czxid": {"$not": {"$type": "long"}}},
+    {"stat.czxid": {"$type": "array"}},
+    {"stat.mtime": {"$not": {"$type": "date"}}},
+    {"stat.mtime": {"$type": "array"}},
+    {"stat": {"$type": "array"}},
+]
+
+
+class ZnodeCodec:
+    """Documents of the tree at `root`; keys are paths at or below it."""
+
+    keeps_newest = True
+    indexes = ("parent",)
+    shown: Mapping[str, int] = {"version": 1, "stat.czxid": 1, "stat.mtime": 1}
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self._below = below(root)["$gte"]
+        self.inside: Mapping[str, Any] = {"_id": below("/")}
+        # A path with a parent although it is the root now, or without one although it is not.
+        self.misplaced: Mapping[str, Any] = {
+            "$or": [
+                {"_id": root, "parent": {"$ne": None}},
+                {"_id": {**below("/"), "$ne": root}, "parent": None},
+            ]
+        }
+
+    def documents(self, puts: Sequence[Put], synced_at: int) -> Iterator[RawBSONDocument | str]:
+        """See `DocumentCodec.documents`. Every znode has a document."""
+        return map(encode, [put.record for put in puts], repeat(self._root), repeat(synced_at))
+
+    def plain(self, record: Record, synced_at: int, encoding: PlainEncoding) -> RawBSONDocument:
+        """See `DocumentCodec.plain`."""
+        return encode_plain(record, self._root, synced_at, encoding)
+
+    def same_content(self, stored: bytes, document: RawBSONDocument) -> bool:
+        """See `DocumentCodec.same_content`."""
+        return same_content(stored, document)
+
+    def put(self, put: Put, document: RawBSONDocument, collisions: int) -> Write:
+        """See the table at the top."""
+        if put.replaces is None and collisions == 0:
+            return InsertOne(document)
+        return ReplaceOne(_replaced(put, collisions), document, upsert=True)
+
+    def outdated(self, put: Put, collisions: int) -> bool:
+        """Whether every try met a document that may not be replaced: a newer state is there."""
+        return collisions > (3 if put.replaces is None else 2)
+
+    def to_look_at(self, removes: Sequence[Remove]) -> Sequence[str]:
+        """None: a version holds all that a guard needs."""
+        return ()
+
+    def removal(self, removes: Sequence[Remove], seen: Mapping[str, Shown]) -> list[Write]:
+        """Guarded deletes; what is below a subtree that goes as well is left out."""
+        return remove_operations(removes)
+
+    @staticmethod
+    def version_in(document: Shown) -> Version:
+        """The version of the state that a document shows; `MALFORMED` unless its fields are of the mirror's types."""
+        stat = document.get("stat")
+        if type(stat) is not dict:
+            return MALFORMED
+        czxid, mzxid, mtime = stat.get("czxid"), document.get("version"), stat.get("mtime")
+        if type(czxid) is not Int64 or type(mzxid) is not Int64 or type(mtime) is not DatetimeMS:
+            return MALFORMED
+        return version_from(czxid, mzxid, int(mtime))
+
+    def owns_malformed(self, key: str) -> bool:
+        """What is at or below the root."""
+        return key == self._root or key.startswith(self._below)
+
+
+def remove_operations(removes: Sequence[Remove]) -> list[Write]:
+    """Guarded deletes; what is below a subtree that goes as well is left out."""
+    tops = {remove.key: _position(remove) for remove in removes if remove.subtree}
+    writes: list[Write] = []
+    for remove in removes:
+        if remove.as_of is not None and _is_covered(remove.key, remove.as_of, tops):
+            continue
+        guard = _guard(remove)
+        if remove.key != "/" or not remove.subtree:  # the range below "/" has "/" itself in it
+            writes.append(DeleteOne({"_id": remove.key, **guard}))
+        if remove.subtree:
+            writes.append(DeleteMany({"_id": below(remove.key), **guard}))
+    return writes
+
+
+def below(key: str) -> dict[str, str]:
+    """The range of the ids below `key`: strings compare by their bytes, and "0" comes right after "/"."""
+    prefix = key.rstrip("/")
+    return {"$gte": prefix + "/", "$lt": prefix + "0"}
+
+
+def _replaced(put: Put, collisions: int) -> dict[str, Any]:
+    key, replaces = put.key, put.replaces
+    not_newer = {"version": {"$lte": mzxid(put.record.version)}}
+    others: list[dict[str, Any]] = []
+    if replaces is not None and replaces >= 0 and mzxid(replaces) > mzxid(put.record.version):
+        others.append(_exactly(replaces))
+    if replaces == MALFORMED or collisions > (1 if replaces is None else 0):
+        others.extend(_NOT_OURS)
+    return {"_id": key, "$or": [not_newer, *others]} if others else {"_id": key, **not_newer}
+
+
+def mzxid(version: Version) -> Int64:
+    """The lower half of a version, as MongoDB keeps it."""
+    return _signed(version & _MASK)
+
+
+def _signed(number: int) -> Int64:
+    return Int64(number - (1 << 64) if number >> 63 else number)
+
+
+def _exactly(version: Version) -> dict[str, Any]:
+    return {"version": mzxid(version), "stat.czxid": _signed(version >> 64 & _MASK)}
+
+
+def _guard(remove: Remove) -> dict[str, Any]:
+    if remove.subtree or remove.seen is None or remove.seen == ANY:
+        return {"$or": [{"version": {"$lte": Int64(_position(remove))}}, *_NOT_OURS]}
+    return {"$or": _NOT_OURS} if remove.seen == MALFORMED else _exactly(remove.seen)
+
+
+def _position(remove: Remove) -> int:
+    if remove.as_of is None:
+        raise ValueError(f"{remove.key}: nothing is removed without a guard, and a subtree only as of a position")
+    return remove.as_of
+
+
+def _is_covered(key: str, as_of: int, tops: Mapping[str, int]) -> bool:
+    return any(tops.get(ancestor, -1) >= as_of for ancestor in _ancestors(key))
+
+
+def _ancestors(key: str) -> Iterator[str]:
+    while key != "/" and key:
+        key = key.rpartition("/")[0] or "/"
+        yield key

@@ -1,0 +1,111 @@
+"""The fake API server held against the documented protocol, with a plain HTTP client.
+
+Source: https://kubernetes.io/docs/reference/using-api/api-concepts/
+"""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from tests.kube_api import DEPLOYMENTS, KubeApi, kube_api
+
+PATH = "/apis/apps/v1/deployments"
+
+
+@pytest.fixture
+def api() -> Iterator[KubeApi]:
+    with kube_api(DEPLOYMENTS) as server:
+        for number in range(5):
+            server.put("deployments", "prod", f"web-{number}", labels={"n": str(number)})
+        yield server
+
+
+def ask(api: KubeApi, path: str = PATH, **query: Any) -> tuple[int, Any]:
+    try:
+        with urllib.request.urlopen(f"{api.url}{path}?{urlencode(query)}", timeout=30) as answer:
+            return answer.status, json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.loads(error.read())
+
+
+def events(api: KubeApi, count: int, **query: Any) -> list[Any]:
+    url = f"{api.url}{PATH}?{urlencode({'watch': 'true', **query})}"
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        return [json.loads(answer.readline()) for _ in range(count)]
+
+
+def test_pages_are_of_the_snapshot_of_the_first_one(api: KubeApi) -> None:
+    _, first = ask(api, limit=3)
+    api.delete("deployments", "prod", "web-4")
+    _, second = ask(api, limit=3, **{"continue": first["metadata"]["continue"]})
+    assert [one["metadata"]["name"] for one in first["items"] + second["items"]] == [f"web-{n}" for n in range(5)]
+    assert first["metadata"]["resourceVersion"] == second["metadata"]["resourceVersion"]
+    assert first["metadata"]["remainingItemCount"] == 2
+    assert "continue" not in second["metadata"]
+
+
+def test_a_snapshot_that_was_compacted_is_410_with_a_token_for_the_rest(api: KubeApi) -> None:
+    _, first = ask(api, limit=3)
+    api.put("deployments", "prod", "web-4")
+    api.do(api.store.compact)
+    code, status = ask(api, limit=3, **{"continue": first["metadata"]["continue"]})
+    assert (code, status["kind"], status["reason"]) == (410, "Status", "Expired")
+    code, rest = ask(api, limit=3, **{"continue": status["metadata"]["continue"]})
+    assert [one["metadata"]["name"] for one in rest["items"]] == ["web-3", "web-4"]
+
+
+def test_a_watch_tells_what_came_after_a_version_then_bookmarks(api: KubeApi) -> None:
+    version = ask(api, limit=1)[1]["metadata"]["resourceVersion"]
+    api.put("deployments", "prod", "web-0")
+    api.put("deployments", "prod", "new")
+    api.delete("deployments", "prod", "web-1")
+    told = events(api, 4, resourceVersion=version, allowWatchBookmarks="true")
+    assert [one["type"] for one in told] == ["MODIFIED", "ADDED", "DELETED", "BOOKMARK"]
+    assert told[2]["object"]["metadata"]["resourceVersion"] == told[3]["object"]["metadata"]["resourceVersion"]
+
+
+def test_an_old_version_is_410_as_an_event_or_as_the_status(api: KubeApi) -> None:
+    version = ask(api, limit=1)[1]["metadata"]["resourceVersion"]
+    api.put("deployments", "prod", "web-0")
+    api.do(api.store.compact)
+    [event] = events(api, 1, resourceVersion=version)
+    assert (event["type"], event["object"]["code"]) == ("ERROR", 410)
+    api.gone_as_http = True
+    assert ask(api, watch="true", resourceVersion=version)[0] == 410
+
+
+def test_a_version_of_the_future_is_a_timeout_with_its_cause(api: KubeApi) -> None:
+    code, status = ask(api, watch="true", resourceVersion="999999")
+    assert (code, status["reason"]) == (504, "Timeout")
+    assert status["details"]["causes"][0]["reason"] == "ResourceVersionTooLarge"
+
+
+def test_selectors_choose_and_leaving_the_selection_is_a_deletion(api: KubeApi) -> None:
+    code, found = ask(api, labelSelector="n=1")
+    assert (code, [one["metadata"]["name"] for one in found["items"]]) == (200, ["web-1"])
+    api.put("deployments", "prod", "web-1", labels={"n": "9"})
+    version = found["metadata"]["resourceVersion"]
+    [event] = events(api, 1, resourceVersion=version, labelSelector="n=1")
+    assert event["type"] == "DELETED"
+
+
+def test_what_is_not_there_and_who_is_unknown_is_a_status(api: KubeApi) -> None:
+    assert ask(api, "/apis/apps/v1/namespaces/prod/deployments/none")[0] == 404
+    assert ask(api, "/apis/example.com/v1/widgets")[1]["reason"] == "NotFound"
+    api.token = "secret"
+    assert ask(api)[0] == 401
+
+
+def test_a_watch_ends_when_its_time_is_over(api: KubeApi) -> None:
+    version = ask(api, limit=1)[1]["metadata"]["resourceVersion"]
+    url = f"{api.url}{PATH}?watch=true&timeoutSeconds=1&resourceVersion={version}"
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        assert answer.read() == b""

@@ -1,0 +1,307 @@
+"""A Kubernetes API server of our own for tests: LIST, WATCH and GET as the API concepts page documents them.
+
+It runs in a thread, so that it answers whatever the test is busy with. Every fault is a switch on it, and
+every request is remembered. Source: https://kubernetes.io/docs/reference/using-api/api-concepts/
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from aiohttp import web
+
+from tests.kube_answers import Asked, Refusal, continue_token, failure, seen_by, send, status
+from tests.kube_store import Object, Store, Table, Type, matches
+
+__all__ = ["DEPLOYMENTS", "NODES", "SECRETS", "WIDGETS", "KubeApi", "Refusal", "kube_api"]
+
+T = TypeVar("T")
+DEPLOYMENTS = Type("apps/v1", "deployments", "Deployment")
+SECRETS = Type("v1", "secrets", "Secret")
+NODES = Type("v1", "nodes", "Node", namespaced=False)
+WIDGETS = Type("example.com/v1", "widgets", "Widget")
+
+
+class KubeApi:
+    """The server. `bookmark_seconds`: between bookmarks. `longest_watch`: seconds, whatever was asked for.
+
+    `gone_as_http`: says 410 as the status of the answer and not as an event. `instant`: so many watches are closed at
+    once. `offers_rest`: a listing whose snapshot is gone may go on. `deaf`: watches stay open and say nothing more.
+    """
+
+    def __init__(self) -> None:
+        self.store = Store()
+        self.asked: list[Asked] = []
+        self.refused: dict[tuple[str, str], Refusal] = {}
+        self.bookmark_seconds = 0.5
+        self.longest_watch = 1000.0
+        self.gone_as_http = False
+        self.instant = 0
+        self.offers_rest = True
+        self.deaf = False
+        self.token = ""
+        self.on_page: Callable[[int], None] = lambda number: None
+        self.listing = self.most_listing = 0
+        self.url = ""
+        self._watches: set[asyncio.Task[Any]] = set()
+        self._requests: list[web.Request] = []
+        self._changed = asyncio.Condition()
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    # -- for tests --------------------------------------------------------------------------------
+
+    def put(self, plural: str, namespace: str, name: str, **fields: Any) -> Object:
+        """Creates or replaces an object."""
+        return self.do(lambda: self.store.put(plural, namespace, name, **fields))
+
+    def delete(self, plural: str, namespace: str, name: str) -> None:
+        """Deletes an object."""
+        self.do(lambda: self.store.delete(plural, namespace, name))
+
+    def do(self, work: Callable[[], T]) -> T:
+        """Runs something in the server's thread and wakes its watches."""
+
+        async def within() -> T:
+            result = work()
+            async with self._changed:
+                self._changed.notify_all()
+            return result
+
+        return asyncio.run_coroutine_threadsafe(within(), self._loop).result(60)
+
+    def end_watches(self) -> None:
+        """Closes every watch in good order."""
+        self.do(lambda: [task.cancel() for task in self._watches])
+
+    def cut_watches(self) -> None:
+        """Breaks every watch off."""
+        self.do(self._cut)
+
+    def _cut(self) -> None:
+        for request in self._requests:
+            if request.transport is not None:
+                request.transport.abort()
+
+    def count(self, verb: str, **query: str) -> int:
+        """How many requests of a verb came, whose parameters include these."""
+        return sum(1 for one in list(self.asked) if one.verb == verb and query.items() <= one.query.items())
+
+    @property
+    def listings(self) -> int:
+        """How many listings began, beside the questions for one object."""
+        return sum(1 for one in list(self.asked) if one.verb == "list" and one.query.get("limit") != "1")
+
+    @property
+    def watching(self) -> int:
+        """How many watches are open."""
+        return len(self._watches)
+
+    def kubeconfig(self, directory: Path, token: str = "") -> str:
+        """A kubeconfig file for this server."""
+        user = {"token": token} if token else {}
+        content = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "fake",
+            "clusters": [{"name": "fake", "cluster": {"server": self.url}}],
+            "users": [{"name": "me", "user": user}],
+            "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "me"}}],
+        }
+        file = directory / "kubeconfig.yaml"
+        file.write_text(yaml.safe_dump(content), encoding="utf-8")
+        return str(file)
+
+    # -- the thread -------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Returns once it listens."""
+        self._thread.start()
+        assert self._ready.wait(60)
+
+    def stop(self) -> None:
+        """Ends it, with every connection."""
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(60)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_until_complete(self._serve())
+        self._loop.close()
+
+    async def _serve(self) -> None:
+        app = web.Application()
+        for root in ("/api/{api}", "/apis/{api:[^/]+/[^/]+}"):
+            for middle in ("", "/namespaces/{namespace}"):
+                app.router.add_get(f"{root}{middle}/{{plural}}", self._collection)
+                app.router.add_get(f"{root}{middle}/{{plural}}/{{name}}", self._object)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        host, port = runner.addresses[0][:2]
+        self.url = f"http://{host}:{port}"
+        self._ready.set()
+        await self._stop.wait()
+        for task in list(self._watches):
+            task.cancel()
+        await runner.cleanup()
+
+    # -- answers ----------------------------------------------------------------------------------
+
+    def _refusal(self, request: web.Request, verb: str) -> web.Response | None:
+        token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        self.asked.append(Asked(verb, request.path, dict(request.query), token))
+        if self.token and token != self.token:
+            return failure(401, "Unauthorized", "Unauthorized")
+        plural = request.match_info["plural"]
+        refusal = self.refused.get((verb, plural))
+        if refusal is not None and refusal.times:
+            self.refused[verb, plural] = refusal._replace(times=refusal.times - 1)
+            message = f'{plural} is forbidden: User "me" cannot {verb}' if refusal.code == 403 else refusal.reason
+            return failure(refusal.code, refusal.reason, message, refusal.headers, refusal.details)
+        if (request.match_info["api"], plural) not in self.store.tables:
+            return failure(404, "NotFound", "the server could not find the requested resource")
+        return None
+
+    async def _object(self, request: web.Request) -> web.StreamResponse:
+        refused = self._refusal(request, "get")
+        if refused is not None:
+            return refused
+        info = request.match_info
+        table = self.store.tables[info["api"], info["plural"]]
+        found = self.store.latest(table, (info.get("namespace", ""), info["name"]))
+        if found is None:
+            message = f'{info["plural"]} "{info["name"]}" not found'
+            return failure(404, "NotFound", message, details={"name": info["name"], "kind": info["plural"]})
+        return web.json_response(found)
+
+    async def _collection(self, request: web.Request) -> web.StreamResponse:
+        watch = request.query.get("watch") in ("1", "true")
+        refused = self._refusal(request, "watch" if watch else "list")
+        if refused is not None:
+            return refused
+        table = self.store.tables[request.match_info["api"], request.match_info["plural"]]
+        if not watch:
+            self.listing += 1
+            self.most_listing = max(self.most_listing, self.listing)
+            try:
+                await asyncio.sleep(0)
+                return self._list(request, table)
+            finally:
+                self.listing -= 1
+        task = asyncio.current_task()
+        assert task is not None
+        self._watches.add(task)
+        self._requests.append(request)
+        try:
+            return await self._watch(request, table)
+        finally:
+            self._watches.discard(task)
+            self._requests.remove(request)
+
+    def _list(self, request: web.Request, table: Table) -> web.Response:
+        query = request.query
+        limit = int(query.get("limit", "0")) or 10**9
+        revision, after = self.store.revision, ["", ""]
+        if query.get("continue"):
+            token = json.loads(base64.urlsafe_b64decode(query["continue"]))
+            revision, after = token["revision"] or self.store.revision, token["after"]
+            if revision < self.store.compacted:
+                rest = {"continue": continue_token(0, after)} if self.offers_rest else {}
+                return failure(410, "Expired", "The provided continue parameter is too old", metadata=rest)
+        namespace = request.match_info.get("namespace")
+        names = [
+            name
+            for name in table.names(revision)
+            if list(name) > after
+            and namespace in (None, name[0])
+            and matches(table.at(name, revision), query.get("labelSelector", ""), query.get("fieldSelector", ""))
+        ]
+        page, rest_names = names[:limit], names[limit:]
+        metadata: Object = {"resourceVersion": str(revision)}
+        if rest_names:
+            metadata |= {"continue": continue_token(revision, list(page[-1])), "remainingItemCount": len(rest_names)}
+        items = [
+            {key: value for key, value in (table.at(name, revision) or {}).items() if key not in ("kind", "apiVersion")}
+            for name in page
+        ]
+        kind = f"{table.type.kind}List"
+        answer = web.json_response({"kind": kind, "apiVersion": table.type.api, "metadata": metadata, "items": items})
+        answer.enable_compression()
+        if limit > 1:
+            self.on_page(len(items))
+        return answer
+
+    async def _watch(self, request: web.Request, table: Table) -> web.StreamResponse:
+        revision = int(request.query["resourceVersion"])
+        if revision > self.store.revision:
+            cause = {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
+            message = f"Too large resource version: {revision}, current: {self.store.revision}"
+            return failure(504, "Timeout", message, details={"causes": [cause], "retryAfterSeconds": 1})
+        gone = revision < self.store.compacted
+        if gone and self.gone_as_http:
+            return failure(410, "Expired", f"too old resource version: {revision} ({self.store.compacted})")
+        answer = web.StreamResponse(headers={"Content-Type": "application/json"})
+        answer.enable_chunked_encoding()
+        await answer.prepare(request)
+        if self.instant:
+            self.instant -= 1
+            return answer
+        if gone:
+            message = f"too old resource version: {revision} ({self.store.compacted})"
+            await send(answer, "ERROR", status(410, "Expired", message))
+            return answer
+        seconds = min(float(request.query.get("timeoutSeconds", "600")), self.longest_watch)
+        with suppress(TimeoutError, asyncio.CancelledError, ConnectionError):
+            async with asyncio.timeout(seconds):
+                await self._stream(request, table, answer, revision)
+        return answer
+
+    async def _stream(self, request: web.Request, table: Table, answer: web.StreamResponse, told: int) -> None:
+        query, namespace = request.query, request.match_info.get("namespace")
+        selectors = query.get("labelSelector", ""), query.get("fieldSelector", "")
+        loop = asyncio.get_running_loop()
+        bookmark = loop.time() + self.bookmark_seconds
+        while True:
+            for event in [one for one in table.events if one.revision > told and not self.deaf]:
+                if namespace in (None, event.name[0]):
+                    kind, shown = seen_by(event, *selectors)
+                    if shown is not None:
+                        await send(answer, kind, shown)
+            told = told if self.deaf else self.store.revision
+            if loop.time() >= bookmark and not self.deaf and query.get("allowWatchBookmarks"):
+                bookmark = loop.time() + self.bookmark_seconds
+                metadata = {"resourceVersion": str(told)}
+                await send(
+                    answer,
+                    "BOOKMARK",
+                    {"kind": table.type.kind, "apiVersion": table.type.api, "metadata": metadata},
+                )
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, bookmark - loop.time()) or 0.01), self._changed:
+                    if told == self.store.revision or self.deaf:
+                        await self._changed.wait()
+
+
+@contextmanager
+def kube_api(*types: Type) -> Iterator[KubeApi]:
+    """A running server with these types, ended afterwards."""
+    api = KubeApi()
+    for type_ in types or (DEPLOYMENTS,):
+        api.store.add_type(type_)
+    api.start()
+    try:
+        yield api
+    finally:
+        api.stop()
