@@ -63,7 +63,7 @@ class ReplicaSet:
             members = [{"_id": number, "host": one.address} for number, one in enumerate(self.members)]
             settings = {"electionTimeoutMillis": ELECTION_MILLISECONDS, "heartbeatIntervalMillis": 500}
             config = {"_id": NAME, "members": members, "settings": settings}
-            assert self.members[0].asked("replSetInitiate", config), "the replica set cannot be initiated"
+            wait_until(lambda: self._initiated(config), "the replica set is initiated")
             self.make_whole()
             self._exits = self._exits.pop_all()
         return self
@@ -72,6 +72,11 @@ class ReplicaSet:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._exits.close()
+
+    def _initiated(self, config: dict[str, Any]) -> bool:
+        """Asks for it; an answer that came too late shows in `hello`."""
+        first = self.members[0]
+        return bool(first.asked("replSetInitiate", config)) or first.asked("hello").get("setName") == NAME
 
     def uri(self, database: str) -> str:
         """What a client connects to; it names all members and says nothing about how to write."""

@@ -2,19 +2,27 @@
 
 The field names are part of the outside contract. A document that somebody edited by hand into
 something that cannot be understood is read as "never synced", so that the next start syncs.
+
+A save that was given up may still be on its way and arrive behind a later one: a `completed` of yesterday
+over the `in_progress` of today. So each carries a `revision`, nanoseconds since 1970 or one more than
+what is stored, and replaces lower ones only.
 """
 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar
 
 import bson
 from bson.codec_options import CodecOptions
 from bson.errors import BSONError
+from bson.int64 import Int64
 from bson.raw_bson import RawBSONDocument
+from pymongo.errors import DuplicateKeyError
 
 from hybridsync.mongodb import MongoDB
 from hybridsync.mongodb_errors import one_line
@@ -23,6 +31,8 @@ from hybridsync.state import SyncState, SyncStatus
 T = TypeVar("T")
 
 COLLECTION = "sync_states"
+
+_LARGEST = 1 << 62
 
 _AWARE: CodecOptions[Mapping[str, Any]] = CodecOptions(tz_aware=True, tzinfo=UTC)
 
@@ -33,6 +43,7 @@ class MongoStateStore:
     def __init__(self, mongodb: MongoDB, collection: str = COLLECTION) -> None:
         self._mongodb = mongodb
         self._collection = mongodb.collection(collection)
+        self._revision = 0
         self._raw = self._collection.with_options(codec_options=CodecOptions(document_class=RawBSONDocument))
 
     async def load(self, resource: str) -> SyncState | None:
@@ -47,13 +58,32 @@ class MongoStateStore:
 
     async def save(self, state: SyncState) -> None:
         """See `StateStore.save`. Raises `SinkUnavailable` or `SinkError`."""
-        document = _document(state)
-        key = {"_id": state.resource_type}
-        await self._mongodb.retrying(lambda: self._collection.replace_one(key, document, upsert=True))
+        self._revision = max(self._revision + 1, time.time_ns())
+        while not await self._mongodb.retrying(partial(self._replace, _document(state, self._revision))):
+            self._revision = await self._mongodb.retrying(partial(self._stored_revision, state.resource_type)) + 1
+
+    async def _replace(self, document: Mapping[str, Any]) -> bool:
+        """Replaces an older state; False when the stored one is not older."""
+        older = {"_id": document["_id"], "revision": {"$not": {"$gte": document["revision"]}}}
+        try:
+            await self._collection.replace_one(older, document, upsert=True)
+        except DuplicateKeyError:
+            return False
+        return True
+
+    async def _stored_revision(self, resource: str) -> int:
+        stored = await self._collection.find_one({"_id": resource}, {"revision": 1})
+        revision = (stored or {}).get("revision")
+        if isinstance(revision, int) and revision < _LARGEST:
+            return revision
+        # No revision of ours: somebody edited it. Without one, everything is newer.
+        await self._collection.update_one({"_id": resource}, {"$unset": {"revision": 1}})
+        return time.time_ns()
 
 
-def _document(state: SyncState) -> dict[str, Any]:
+def _document(state: SyncState, revision: int) -> dict[str, Any]:
     return {
+        "revision": Int64(revision),
         "_id": state.resource_type,
         "resourceType": state.resource_type,
         "status": state.status.value,

@@ -16,6 +16,11 @@ from tests.faults.scene import now
 from tests.servers import GivenMongo
 from tests.service import wait_until
 
+# The servers of an ensemble dial each other without end, also through a proxy that is just going away.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Exception ignored in. <(function _SelectorTransport|socket.socket):pytest.PytestUnraisableExceptionWarning"
+)
+
 NewScene = Callable[..., EnsembleScene]
 
 

@@ -14,6 +14,11 @@ from tests.faults.cluster_scene import EnsembleScene
 from tests.servers import GivenMongo
 from tests.service import wait_until
 
+# The servers of an ensemble dial each other without end, also through a proxy that is just going away.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Exception ignored in. <(function _SelectorTransport|socket.socket):pytest.PytestUnraisableExceptionWarning"
+)
+
 
 @pytest.fixture(scope="module")
 def _ensemble(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ensemble]:

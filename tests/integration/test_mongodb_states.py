@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,6 +11,7 @@ import bson
 import pytest
 from bson.raw_bson import RawBSONDocument
 from pymongo.database import Database
+from pymongo.errors import DuplicateKeyError
 
 from hybridsync.mongodb import MongoDB
 from hybridsync.sinks.state_store import MongoStateStore
@@ -59,6 +61,7 @@ async def test_the_document_has_the_names_and_types_of_the_contract(
     document = mongo_database["sync_states"].find_one()
     assert document is not None
     assert isinstance(document.pop("updatedAt"), datetime)
+    assert isinstance(document.pop("revision"), int)
     assert document == {
         "_id": "services",
         "resourceType": "services",
@@ -129,3 +132,42 @@ async def test_an_error_of_any_text_can_be_saved(store: MongoStateStore) -> None
     assert loaded is not None
     assert loaded.error is not None
     assert loaded.error.startswith("?xxx")
+
+
+async def test_a_save_that_arrives_late_does_not_replace_a_later_one(
+    store: MongoStateStore, mongo_database: Database[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[Callable[[], Awaitable[Any]]] = []
+
+    class Late:
+        """Sends nothing before it is told to."""
+
+        def __init__(self, collection: Any) -> None:
+            self._collection = collection
+
+        async def replace_one(self, *given: Any, **options: Any) -> None:
+            sent.append(lambda: self._collection.replace_one(*given, **options))
+
+    proper = store._collection
+    monkeypatch.setattr(store, "_collection", Late(proper))
+    await store.save(replace(STATE, status=SyncStatus.COMPLETED))
+    monkeypatch.setattr(store, "_collection", proper)
+    await store.save(replace(STATE, status=SyncStatus.IN_PROGRESS))
+    with pytest.raises(DuplicateKeyError):
+        await sent[0]()
+
+    stored = await store.load("services")
+    assert stored is not None
+    assert stored.status is SyncStatus.IN_PROGRESS
+
+
+@pytest.mark.parametrize("revision", [2**61, 2**63 - 1, 1e300, "new", None, [5], float("nan")])
+async def test_a_state_of_a_clock_that_is_ahead_or_edited_by_hand_is_replaced_all_the_same(
+    store: MongoStateStore, mongo_database: Database[dict[str, Any]], revision: object
+) -> None:
+    mongo_database["sync_states"].insert_one({"_id": "services", "status": "never", "revision": revision})
+    await store.save(STATE)
+    await store.save(replace(STATE, last_sync_count=5))
+
+    stored = await store.load("services")
+    assert stored == replace(STATE, last_sync_count=5)
