@@ -40,6 +40,8 @@ class FullSync:
     def __init__(self, source: Source, sink: Sink, *, sweep_limit_percent: float, stall_seconds: float) -> None:
         self.listing = Listing()
         self.failed: dict[str, str] = {}
+        self.generation = 0
+        """Of the sink, when its index was read."""
         self._source = source
         self._sink = sink
         self._limit = sweep_limit_percent
@@ -64,6 +66,7 @@ class FullSync:
         try:
             async with asyncio.timeout(self._stall_seconds) as self._deadline:
                 await self._sink.prepare()
+                self.generation = self._sink.generation
                 if not await self._attempt(hold=True):
                     await self._attempt(hold=False)
         except TimeoutError as error:

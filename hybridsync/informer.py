@@ -21,7 +21,7 @@ from hybridsync.dirty_writer import DirtyWriter
 from hybridsync.errors import HybridSyncError, PositionExpired, SinkError, SourceDisconnected, SourceError
 from hybridsync.freshness import Freshness
 from hybridsync.options import ResourceOptions
-from hybridsync.owed_sync import NEVER, OwedSync
+from hybridsync.owed_sync import OwedSync
 from hybridsync.proofs import Proofs
 from hybridsync.recovery import Backoff, ExpiryPace, RecoveryLadder, spread
 from hybridsync.sources.base import Source, Watch
@@ -218,7 +218,9 @@ class Informer:
                 await self._writer.flush(FLUSH_SECONDS)
                 return
             if self._dirty.overflowed:
-                self._overflowed()
+                self._start_over("too many changes are pending")
+            elif self._runner.sink_lost and self.owed.trigger is None:
+                self._start_over("what was written may be gone")
             if time.monotonic() >= self._writer.refused.next_due:
                 self.reread(self._writer.refused.due(time.monotonic()))
             if self._runner.wanted or self.owed.is_due(time.monotonic()):
@@ -229,10 +231,10 @@ class Informer:
                 await self._idle()
 
     async def _idle(self) -> None:
-        """Sleeps until something happens or a full sync falls due."""
-        due = min(self.owed.next_due(), self._writer.refused.next_due)
+        """Sleeps until something happens or falls due; not long, as nobody wakes it when the sink is emptied."""
+        due = min(self.owed.next_due(), self._writer.refused.next_due) - time.monotonic()
         with suppress(TimeoutError):
-            async with asyncio.timeout(None if due == NEVER else max(0.0, due - time.monotonic())):
+            async with asyncio.timeout(min(1.0, max(0.0, due))):
                 await self._wake.wait()
 
     async def _write_some(self) -> None:
@@ -250,12 +252,10 @@ class Informer:
         self._write_retry.reset()
         self.error = None
         self.proofs.written()
-        if len(self._writer.refused):
-            self._wake.set()  # there is something to wait for now
+        self._wake.set()  # what was refused falls due some time
 
-    def _overflowed(self) -> None:
-        limit = self._options.dirty_limit
-        self._log.warning("too many changes are pending: a full sync replaces them", limit=limit)
+    def _start_over(self, why: str) -> None:
+        self._log.warning(f"{why}: a full sync makes it good", pending=len(self._dirty))
         self.freshness.open_gap(utc_now())
         self._dirty.clear()
         self.owed.owe(Trigger.RECONNECT)

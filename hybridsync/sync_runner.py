@@ -55,9 +55,15 @@ class SyncRunner:
         self._options = options
         self._counters = counters
         self._log = log
+        self._generation = sink.generation
         self._sync: FullSync | None = None
         self._task: asyncio.Task[None] | None = None
         self._waiters: list[asyncio.Future[SyncResult]] = []
+
+    @property
+    def sink_lost(self) -> bool:
+        """Whether what was written may be gone since the last full sync."""
+        return self._sink.generation != self._generation
 
     @property
     def busy(self) -> bool:
@@ -114,6 +120,7 @@ class SyncRunner:
             await asyncio.wait({self._task})
             result = _result(self._sync, trigger, time.monotonic() - started, error)
             if error is None:
+                self._generation = self._sync.generation
                 self.on_failed(self._sync.failed)
             self._sync = self._task = None
             self._ended(result, error)

@@ -225,6 +225,7 @@ class MemorySink:
         self.offline = False
         self.failing_writes = 0
         self.writes = 0
+        self.generation = 0
         self.sweeps = 0
         self.on_sweep: Callable[[], None] = lambda: None
 

@@ -89,6 +89,11 @@ class TracedSink:
         """See `Sink`."""
         return self._sink.keeps_newest
 
+    @property
+    def generation(self) -> int:
+        """See `Sink`."""
+        return self._sink.generation
+
     async def prepare(self) -> None:
         """See `Sink`."""
         await self._sink.prepare()

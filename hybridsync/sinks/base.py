@@ -26,6 +26,10 @@ class Sink(Protocol):
         watched changes one batch at a time.
         """
 
+    @property
+    def generation(self) -> int:
+        """Another number whenever what was written may be gone: only a full sync makes that good."""
+
     async def prepare(self) -> None:
         """Creates what the mirror needs (indexes). Raises `SinkUnavailable` or `SinkError`."""
 

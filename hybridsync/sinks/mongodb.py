@@ -68,6 +68,11 @@ class MongoMirror:
         """Where versions have an order, guards see to that."""
         return self._codec.keeps_newest
 
+    @property
+    def generation(self) -> int:
+        """Always the same: MongoDB forgets nothing that a majority has acknowledged."""
+        return 0
+
     async def prepare(self) -> None:
         """Creates missing indexes, and keeps late writes of others away. Raises `SinkUnavailable` or `SinkError`.
 

@@ -60,6 +60,11 @@ class ZooKeeperSink:
         """How many znodes below `path` have the name of a key. Raises `SinkUnavailable` or `SinkError`."""
         return self._names.count(await self._writes.retrying(self._writes.children))
 
+    @property
+    def generation(self) -> int:
+        """Another number after a session that ended, and after `path` was missing."""
+        return self._writes.generation
+
     async def index(self) -> AsyncGenerator[Index, None]:
         """Streams key → version of the content; of what may not be read it is `UNREADABLE`.
 

@@ -81,6 +81,11 @@ class Session:
 
     # the life of the connection
 
+    @property
+    def over(self) -> bool:
+        """Whether a session ended of which `connect` has not told yet."""
+        return self._over is not None
+
     async def connect(self) -> int:
         """Returns the epoch once requests can be sent; starts connecting when that was not done yet.
 

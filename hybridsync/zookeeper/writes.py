@@ -58,7 +58,8 @@ class Writes:
         self._session = session
         self._root = session.server_path(root)
         self._shown = root
-        self._forget = forget
+        self._on_forget = forget
+        self._forgotten = 0
         self._closed = False
         self._preparing = asyncio.Lock()
         self._caught_up: int | None = None
@@ -87,6 +88,15 @@ class Writes:
             raise SinkUnavailable(str(error)) from error
         except SourceError as error:
             raise SinkError(str(error)) from error
+
+    @property
+    def generation(self) -> int:
+        """Another number after each session that ended, noticed by us or not yet, and each root that was missing."""
+        return self._forgotten + int(self._session.over)
+
+    def _forget(self) -> None:
+        self._forgotten += 1
+        self._on_forget()
 
     @property
     def connected(self) -> bool:

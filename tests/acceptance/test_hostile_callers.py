@@ -72,7 +72,11 @@ class Attack:
             self._selector.close()
 
     def _open(self) -> None:
-        connection = socket.create_connection(self._address, timeout=30)
+        try:
+            connection = socket.create_connection(self._address, timeout=30)
+        except OSError:  # the service has ended, or has no room
+            self._over.wait(0.05)
+            return
         connection.setblocking(False)
         self._selector.register(connection, selectors.EVENT_WRITE, [0])
         self.opened += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -14,7 +15,7 @@ from hybridsync.embedded import MongoServer, ZooKeeperServer
 from tests.acceptance.channels import Publishing, channel, invalid_of, published
 from tests.acceptance.place import Place, a_place
 from tests.replica_set import Member, ReplicaSet, step_down
-from tests.servers import GivenZooKeeper
+from tests.servers import GivenZooKeeper, connected
 from tests.service import Service, wait_until
 
 pytestmark = pytest.mark.timeout(300)
@@ -82,6 +83,29 @@ def test_edits_while_zookeeper_is_down_arrive_when_it_is_back(
         own_zookeeper.start()
         channels.until(expected(channels))
         service.wait_in_sync(seconds=120)
+
+
+def test_a_zookeeper_that_comes_back_empty_is_filled_again(
+    channels: Publishing, own_zookeeper: ZooKeeperServer
+) -> None:
+    filled(channels)
+    with Service(channels.settings(ZOOKEEPER_SESSION_TIMEOUT_SECONDS="4")) as service:
+        service.wait_ready()
+        own_zookeeper.stop()
+        own_zookeeper.wipe()
+        own_zookeeper.start()
+        channels.collection.update_one({"channel_id": "c0"}, {"$inc": {"port": 1}})
+        with connected(own_zookeeper.hosts) as zk:  # the old client has seen more than this server knows
+
+            def all_there() -> bool:
+                assert zk.exists(channels.root)
+                assert set(zk.get_children(channels.root)) == set(expected(channels))
+                return True
+
+            wait_until(all_there, "everything is published again")
+            assert json.loads(zk.get(f"{channels.root}/c0")[0]) == expected(channels)["c0"]
+        service.wait_in_sync(seconds=120)
+        assert service.resource("channels")["lastResult"]["trigger"] == "reconnect"
 
 
 def test_edits_while_the_service_is_dead_are_followed_from_the_resume_token(channels: Publishing) -> None:

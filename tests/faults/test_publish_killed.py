@@ -9,22 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from hybridsync.embedded import MongoServer, ZooKeeperServer
+from hybridsync.embedded import ZooKeeperServer
 from tests.acceptance.channels import Publishing, channel, published
 from tests.acceptance.place import a_place
+from tests.faults.test_publish_interrupted import Failing, expected
 from tests.proxy import TcpProxy
 from tests.service import Service, wait_until
 
 pytestmark = pytest.mark.timeout(300)
 
 COUNT = 20
-
-
-class Failing(MongoServer):
-    """A MongoDB whose commands can be made to fail."""
-
-    def _command(self) -> list[str]:
-        return [*super()._command(), "--setParameter", "enableTestCommands=1"]
 
 
 @pytest.fixture
@@ -61,11 +55,6 @@ def edit(channels: Publishing) -> None:
     collection.update_one({"channel_id": "c1"}, {"$set": {"is_enabled": False}})
     collection.update_one({"channel_id": "off"}, {"$set": {"is_enabled": True}})
     collection.insert_one(channel("new"))
-
-
-def expected(channels: Publishing) -> dict[str, dict[str, object]]:
-    """What has to be published now."""
-    return {one["channel_id"]: published(one) for one in channels.collection.find({"is_enabled": True})}
 
 
 def counted(channels: Publishing) -> tuple[object, object]:

@@ -163,3 +163,38 @@ async def test_a_request_that_cannot_connect_fails_with_the_reason() -> None:
         assert result.error == "memory: offline"
         it.source.offline = False
         await it.in_sync()
+
+
+async def test_a_sink_that_may_have_lost_what_it_held_is_filled_again() -> None:
+    async with synced(engine()) as it:
+        it.sink.records.clear()
+        it.sink.generation += 1
+        await it.until(lambda: it.triggers == ["reconnect"])
+        await it.in_sync()
+
+        assert it.status.gap_since is None
+
+
+async def test_what_a_sink_loses_while_the_source_is_away_is_made_good_although_the_watch_resumes() -> None:
+    it = engine(informer_max_reconnects=10_000)
+    it.source.resumable = True
+    async with synced(it):
+        it.source.offline = True
+        it.source.disconnect()
+        it.sink.records.clear()
+        it.sink.generation += 1
+        it.source.offline = False
+        await it.until(lambda: it.triggers == ["reconnect"])
+        await it.in_sync()
+
+
+async def test_a_full_sync_that_fails_for_a_lost_sink_is_tried_again_with_pauses() -> None:
+    async with synced(engine(failed_sync_backoff=(0.02, 0.05))) as it:
+        it.sink.records.clear()
+        it.sink.offline = True
+        it.sink.generation += 1
+        await it.until(lambda: it.triggers.count("reconnect!") >= 2)
+        assert it.status.gap_since is not None
+        assert not it.status.in_sync
+        it.sink.offline = False
+        await it.in_sync()
