@@ -15,6 +15,10 @@ from benchmarks import (
     b7_probes,
     b8_memory,
     b10_expiry,
+    k1_kubernetes,
+    p1_publish,
+    p3_edit,
+    p4_replay,
     report,
 )
 from benchmarks.command_line import parser
@@ -29,6 +33,7 @@ ROUNDS = 3
 def benchmarks(rig: Rig, size: int, largest: int, rounds: int) -> dict[str, Callable[[], Outcome | Sequence[Outcome]]]:
     """All of them by name, the largest tree last: it stays in the server."""
     more = rounds if rounds < ROUNDS else rounds + 2  # of what is short
+    tenth = max(1, size // 10)  # channels, or operations on them
     return {
         "B1": lambda: b1_first_sync.run(rig, size=size, rounds=rounds),
         "B2": lambda: b2_resync.run(rig, size=size, rounds=rounds),
@@ -37,6 +42,10 @@ def benchmarks(rig: Rig, size: int, largest: int, rounds: int) -> dict[str, Call
         "B6": lambda: b6_burst.run(rig, size=size, rounds=rounds),
         "B7": lambda: b7_probes.run(rig, size=size, rounds=more),
         "B10": lambda: b10_expiry.run(rig, size=size, rounds=rounds),
+        "K1": lambda: k1_kubernetes.run(rig, size=max(1, size // 5), rounds=rounds),
+        "P1": lambda: p1_publish.run(rig, size=tenth, rounds=more),
+        "P3": lambda: p3_edit.run(rig, size=tenth, rounds=rounds),
+        "P4": lambda: p4_replay.run(rig, size=tenth, rounds=rounds),
         "B8": lambda: b8_memory.run(rig, sizes=(largest // 100, largest // 10, largest), rounds=rounds),
     }
 
@@ -47,7 +56,7 @@ def main() -> None:
     made.add_argument(
         "--largest", type=int, default=LARGEST, help=f"leaves of the largest tree of B8 (default {LARGEST})"
     )
-    made.add_argument("--only", help="some of them, such as B1,B5; B2 includes B3, B8 includes B9")
+    made.add_argument("--only", help="some of them, such as B1,B5; B2 includes B3, B8 B9, P1 P2, K1 the others of K")
     made.add_argument("--output", type=Path, help="file to write (default of a whole run: benchmarks/RESULTS.md)")
     options = made.parse_args()
     output = options.output or (None if options.only else report.RESULTS)
@@ -61,7 +70,7 @@ def main() -> None:
         for name in chosen:
             found = known[name]()
             outcomes += [found] if isinstance(found, Outcome) else found
-            outcomes.sort(key=lambda outcome: int(outcome.name[1:]))
+            outcomes.sort(key=lambda outcome: outcome.place)
             if output is not None:
                 report.write(outcomes, rig, (time.monotonic() - began) / 60, output)
             say(f"{name} done after {(time.monotonic() - began) / 60:.1f} minutes")

@@ -9,10 +9,10 @@ from benchmarks.figures import Outcome
 from benchmarks.rig import Rig
 
 
-def parser(about: str | None, *, size: int, rounds: int) -> argparse.ArgumentParser:
-    """`--size` and `--rounds`, with these defaults."""
+def parser(about: str | None, *, size: int, rounds: int, sized: str = "leaves of the tree") -> argparse.ArgumentParser:
+    """`--size` (of what, says `sized`) and `--rounds`, with these defaults."""
     made = argparse.ArgumentParser(description=(about or "").partition("\n")[0])
-    made.add_argument("--size", type=int, default=size, help=f"leaves of the tree (default {size})")
+    made.add_argument("--size", type=int, default=size, help=f"{sized} (default {size})")
     made.add_argument("--rounds", type=int, default=rounds, help=f"times everything is measured (default {rounds})")
     return made
 

@@ -54,6 +54,11 @@ class Outcome:
     claims: list[Claim] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
 
+    @property
+    def place(self) -> tuple[str, int]:
+        """Where it stands among others: by letter, then by number."""
+        return self.name[0], int(self.name[1:])
+
     def at_most(self, what: str, value: float, limit: float, unit: str = "") -> None:
         """A claim that holds when `value` is not larger than `limit`."""
         self.claims.append(Claim(what, f"≤ {_with_unit(limit, unit)}", _with_unit(value, unit), value <= limit))

@@ -146,10 +146,7 @@ class Service:
 
     def peak_memory_mb(self) -> float:
         """The largest resident size so far (VmHWM), in MiB."""
-        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) / _MB
-        raise RuntimeError("/proc tells no VmHWM")
+        return peak_memory_mb(self.pid)
 
     def freeze(self) -> None:
         """Stops the process where it is; its connections stay open."""
@@ -165,3 +162,11 @@ class Service:
         """When lines with exactly this message were written."""
         entries = [json.loads(line) for line in self._log.read_text().splitlines() if line.startswith("{")]
         return [datetime.fromisoformat(entry["timestamp"]) for entry in entries if entry.get("message") == message]
+
+
+def peak_memory_mb(pid: int) -> float:
+    """The largest resident size of a process so far (VmHWM), in MiB. Raises `RuntimeError` where it is not told."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / _MB
+    raise RuntimeError("/proc tells no VmHWM")

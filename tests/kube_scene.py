@@ -18,7 +18,7 @@ from hybridsync.status import ResourceStatus, SyncResult
 from hybridsync.supervisor import Supervised
 from hybridsync.testing import MemorySink, MemoryStore
 from tests.eventually import eventually
-from tests.kube_api import KubeApi
+from tests.fakes.kube_api import KubeApi
 from tests.unit.engine import fast
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from pymongo.database import Database
 
-from tests.kube_api import KubeApi
+from tests.fakes.kube_api import KubeApi
 from tests.service import Service
 
 DEPLOYMENTS = {"type": "kubernetes", "api": "apps/v1", "plural": "deployments"}

@@ -1,4 +1,6 @@
-"""The fake API server held against the documented protocol, with a plain HTTP client.
+"""What only the fake API server does on demand, held against the documented protocol, with a plain HTTP client.
+
+The rest of the protocol, also of a real cluster, is in test_kubernetes_protocol.py.
 
 Source: https://kubernetes.io/docs/reference/using-api/api-concepts/
 """
@@ -14,7 +16,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.kube_api import DEPLOYMENTS, KubeApi, kube_api
+from tests.fakes.kube_api import DEPLOYMENTS, KubeApi, kube_api
 
 PATH = "/apis/apps/v1/deployments"
 
@@ -40,16 +42,6 @@ def events(api: KubeApi, count: int, **query: Any) -> list[Any]:
     url = f"{api.url}{PATH}?{urlencode({'watch': 'true', **query})}"
     with urllib.request.urlopen(url, timeout=30) as answer:
         return [json.loads(answer.readline()) for _ in range(count)]
-
-
-def test_pages_are_of_the_snapshot_of_the_first_one(api: KubeApi) -> None:
-    _, first = ask(api, limit=3)
-    api.delete("deployments", "prod", "web-4")
-    _, second = ask(api, limit=3, **{"continue": first["metadata"]["continue"]})
-    assert [one["metadata"]["name"] for one in first["items"] + second["items"]] == [f"web-{n}" for n in range(5)]
-    assert first["metadata"]["resourceVersion"] == second["metadata"]["resourceVersion"]
-    assert first["metadata"]["remainingItemCount"] == 2
-    assert "continue" not in second["metadata"]
 
 
 def test_a_snapshot_that_was_compacted_is_410_with_a_token_for_the_rest(api: KubeApi) -> None:
@@ -88,15 +80,6 @@ def test_a_version_of_the_future_is_a_timeout_with_its_cause(api: KubeApi) -> No
     assert status["details"]["causes"][0]["reason"] == "ResourceVersionTooLarge"
 
 
-def test_selectors_choose_and_leaving_the_selection_is_a_deletion(api: KubeApi) -> None:
-    code, found = ask(api, labelSelector="n=1")
-    assert (code, [one["metadata"]["name"] for one in found["items"]]) == (200, ["web-1"])
-    api.put("deployments", "prod", "web-1", labels={"n": "9"})
-    version = found["metadata"]["resourceVersion"]
-    [event] = events(api, 1, resourceVersion=version, labelSelector="n=1")
-    assert event["type"] == "DELETED"
-
-
 def test_what_is_not_there_and_who_is_unknown_is_a_status(api: KubeApi) -> None:
     assert ask(api, "/apis/apps/v1/namespaces/prod/deployments/none")[0] == 404
     assert ask(api, "/apis/example.com/v1/widgets")[1]["reason"] == "NotFound"
@@ -104,8 +87,12 @@ def test_what_is_not_there_and_who_is_unknown_is_a_status(api: KubeApi) -> None:
     assert ask(api)[0] == 401
 
 
-def test_a_watch_ends_when_its_time_is_over(api: KubeApi) -> None:
+def test_a_watch_that_is_read_slowly_is_told_what_comes_meanwhile(api: KubeApi) -> None:
     version = ask(api, limit=1)[1]["metadata"]["resourceVersion"]
-    url = f"{api.url}{PATH}?watch=true&timeoutSeconds=1&resourceVersion={version}"
+    url = f"{api.url}{PATH}?watch=true&resourceVersion={version}"
     with urllib.request.urlopen(url, timeout=30) as answer:
-        assert answer.read() == b""
+        text = "x" * 100_000
+        api.do(lambda: [api.store.put("deployments", "prod", f"big-{n}", spec={"text": text}) for n in range(300)])
+        api.put("deployments", "prod", "last")  # more is under way than the connection holds
+        names = [json.loads(answer.readline())["object"]["metadata"]["name"] for _ in range(301)]
+    assert names == [*(f"big-{n}" for n in range(300)), "last"]

@@ -15,8 +15,8 @@ from hybridsync.model import Dirty, Listing, Put, Remove
 from hybridsync.sources.kube_shape import Shape
 from hybridsync.sources.kubernetes import KubernetesSource, kubernetes_source
 from hybridsync.status import InformerState
-from tests.kube_answers import Refusal
-from tests.kube_api import DEPLOYMENTS, SECRETS, WIDGETS, KubeApi, kube_api
+from tests.fakes.kube_answers import Refusal
+from tests.fakes.kube_api import DEPLOYMENTS, SECRETS, WIDGETS, KubeApi, kube_api
 from tests.kube_scene import Scene, running, synced
 
 TARGET = Target("apps/v1", "deployments")

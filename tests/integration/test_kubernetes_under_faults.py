@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.kube_answers import Refusal
-from tests.kube_api import DEPLOYMENTS, KubeApi, kube_api
+from tests.fakes.kube_answers import Refusal
+from tests.fakes.kube_api import DEPLOYMENTS, KubeApi, kube_api
 from tests.kube_scene import Scene, running
 
 STEPS = 60

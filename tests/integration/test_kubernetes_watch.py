@@ -9,8 +9,8 @@ import pytest
 
 from hybridsync.kube_target import Target
 from hybridsync.status import InformerState, utc_now
-from tests.kube_answers import Refusal
-from tests.kube_api import DEPLOYMENTS, NODES, SECRETS, KubeApi, kube_api
+from tests.fakes.kube_answers import Refusal
+from tests.fakes.kube_api import DEPLOYMENTS, NODES, SECRETS, KubeApi, kube_api
 from tests.kube_scene import Scene, running, synced
 
 

@@ -8,16 +8,17 @@ from typing import NamedTuple
 
 from aiohttp import web
 
-from tests.kube_store import Event, Object, matches
+from tests.fakes.kube_store import Event, Object, matches
 
 
 class Asked(NamedTuple):
-    """A request that came in. `verb` as RBAC calls it."""
+    """A request that came in. `verb` as RBAC calls it; `at`: `time.monotonic()`."""
 
     verb: str
     path: str
     query: dict[str, str]
     token: str
+    at: float
 
 
 class Refusal(NamedTuple):

@@ -1,4 +1,4 @@
-"""A Kubernetes API server of our own for tests: LIST, WATCH and GET as the API concepts page documents them.
+"""A Kubernetes API server of our own for tests, as the API concepts page documents it: LIST, WATCH, GET, and writes.
 
 It runs in a thread, so that it answers whatever the test is busy with. Every fault is a switch on it, and
 every request is remembered. Source: https://kubernetes.io/docs/reference/using-api/api-concepts/
@@ -10,6 +10,7 @@ import asyncio
 import base64
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,14 +19,29 @@ from typing import Any, TypeVar
 import yaml
 from aiohttp import web
 
-from tests.kube_answers import Asked, Refusal, continue_token, failure, seen_by, send, status
-from tests.kube_store import Object, Store, Table, Type, matches
+from tests.fakes import kube_writes
+from tests.fakes.kube_answers import Asked, Refusal, continue_token, failure, seen_by, send, status
+from tests.fakes.kube_store import Object, Store, Table, Type, matches
 
-__all__ = ["DEPLOYMENTS", "NODES", "SECRETS", "WIDGETS", "KubeApi", "Refusal", "kube_api"]
+__all__ = [
+    "CONFIG_MAPS",
+    "DEPLOYMENTS",
+    "LEASES",
+    "NAMESPACES",
+    "NODES",
+    "SECRETS",
+    "WIDGETS",
+    "KubeApi",
+    "Refusal",
+    "kube_api",
+]
 
 T = TypeVar("T")
 DEPLOYMENTS = Type("apps/v1", "deployments", "Deployment")
 SECRETS = Type("v1", "secrets", "Secret")
+CONFIG_MAPS = Type("v1", "configmaps", "ConfigMap")
+LEASES = Type("coordination.k8s.io/v1", "leases", "Lease")
+NAMESPACES = Type("v1", "namespaces", "Namespace", namespaced=False)
 NODES = Type("v1", "nodes", "Node", namespaced=False)
 WIDGETS = Type("example.com/v1", "widgets", "Widget")
 
@@ -86,9 +102,10 @@ class KubeApi:
 
     def cut_watches(self) -> None:
         """Breaks every watch off."""
-        self.do(self._cut)
+        self.do(self.abort_watches)
 
-    def _cut(self) -> None:
+    def abort_watches(self) -> None:
+        """The same, for what runs in the server's thread."""
         for request in self._requests:
             if request.transport is not None:
                 request.transport.abort()
@@ -145,6 +162,9 @@ class KubeApi:
             for middle in ("", "/namespaces/{namespace}"):
                 app.router.add_get(f"{root}{middle}/{{plural}}", self._collection)
                 app.router.add_get(f"{root}{middle}/{{plural}}/{{name}}", self._object)
+                app.router.add_post(f"{root}{middle}/{{plural}}", self._write)
+                app.router.add_patch(f"{root}{middle}/{{plural}}/{{name}}", self._write)
+                app.router.add_delete(f"{root}{middle}/{{plural}}/{{name}}", self._write)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -161,7 +181,7 @@ class KubeApi:
 
     def _refusal(self, request: web.Request, verb: str) -> web.Response | None:
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        self.asked.append(Asked(verb, request.path, dict(request.query), token))
+        self.asked.append(Asked(verb, request.path, dict(request.query), token, time.monotonic()))
         if self.token and token != self.token:
             return failure(401, "Unauthorized", "Unauthorized")
         plural = request.match_info["plural"]
@@ -180,14 +200,30 @@ class KubeApi:
             return refused
         info = request.match_info
         table = self.store.tables[info["api"], info["plural"]]
-        found = self.store.latest(table, (info.get("namespace", ""), info["name"]))
-        if found is None:
-            message = f'{info["plural"]} "{info["name"]}" not found'
-            return failure(404, "NotFound", message, details={"name": info["name"], "kind": info["plural"]})
-        return web.json_response(found)
+        name = info.get("namespace", ""), info["name"]
+        found = self.store.latest(table, name)
+        code, body = (200, found) if found is not None else kube_writes.missing(table, name)
+        return web.json_response(body, status=code)
+
+    async def _write(self, request: web.Request) -> web.StreamResponse:
+        refused = self._refusal(request, {"POST": "create"}.get(request.method, request.method.lower()))
+        if refused is not None:
+            return refused
+        info = request.match_info
+        table, namespace = self.store.tables[info["api"], info["plural"]], info.get("namespace", "")
+        body = await request.json() if request.can_read_body else {}
+        if request.method == "POST":
+            code, answer = kube_writes.create(self.store, table, namespace, body)
+        elif request.method == "PATCH":
+            code, answer = kube_writes.patch(self.store, table, (namespace, info["name"]), body)
+        else:
+            code, answer = kube_writes.delete(self.store, table, (namespace, info["name"]))
+        async with self._changed:
+            self._changed.notify_all()
+        return web.json_response(answer, status=code)
 
     async def _collection(self, request: web.Request) -> web.StreamResponse:
-        watch = request.query.get("watch") in ("1", "true")
+        watch = request.query.get("watch", "").lower() in ("1", "t", "true")
         refused = self._refusal(request, "watch" if watch else "list")
         if refused is not None:
             return refused
@@ -213,6 +249,8 @@ class KubeApi:
     def _list(self, request: web.Request, table: Table) -> web.Response:
         query = request.query
         limit = int(query.get("limit", "0")) or 10**9
+        if int(query.get("resourceVersion") or 0) > self.store.revision:
+            return self._too_large(query["resourceVersion"])
         revision, after = self.store.revision, ["", ""]
         if query.get("continue"):
             token = json.loads(base64.urlsafe_b64decode(query["continue"]))
@@ -243,12 +281,15 @@ class KubeApi:
             self.on_page(len(items))
         return answer
 
+    def _too_large(self, version: str) -> web.Response:
+        cause = {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
+        message = f"Too large resource version: {version}, current: {self.store.revision}"
+        return failure(504, "Timeout", message, details={"causes": [cause], "retryAfterSeconds": 1})
+
     async def _watch(self, request: web.Request, table: Table) -> web.StreamResponse:
         revision = int(request.query["resourceVersion"])
         if revision > self.store.revision:
-            cause = {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
-            message = f"Too large resource version: {revision}, current: {self.store.revision}"
-            return failure(504, "Timeout", message, details={"causes": [cause], "retryAfterSeconds": 1})
+            return self._too_large(request.query["resourceVersion"])
         gone = revision < self.store.compacted
         if gone and self.gone_as_http:
             return failure(410, "Expired", f"too old resource version: {revision} ({self.store.compacted})")
@@ -274,12 +315,13 @@ class KubeApi:
         loop = asyncio.get_running_loop()
         bookmark = loop.time() + self.bookmark_seconds
         while True:
-            for event in [one for one in table.events if one.revision > told and not self.deaf]:
+            now = self.store.revision  # more may come while a slow reader holds this up
+            for event in [] if self.deaf else table.since(told):
                 if namespace in (None, event.name[0]):
                     kind, shown = seen_by(event, *selectors)
                     if shown is not None:
                         await send(answer, kind, shown)
-            told = told if self.deaf else self.store.revision
+            told = told if self.deaf else now
             if loop.time() >= bookmark and not self.deaf and query.get("allowWatchBookmarks"):
                 bookmark = loop.time() + self.bookmark_seconds
                 metadata = {"resourceVersion": str(told)}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import uuid
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -46,6 +47,10 @@ class Table:
         """An object as it was then."""
         found = [one for number, one in self.revisions.get(name, []) if number <= revision]
         return found[-1] if found else None
+
+    def since(self, revision: int) -> list[Event]:
+        """What came after a revision."""
+        return self.events[bisect_right(self.events, revision, key=lambda event: event.revision) :]
 
     def names(self, revision: int) -> list[Name]:
         """What existed then, in the order of a listing."""
