@@ -9,6 +9,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import bson
+import orjson
 from bson.errors import BSONError
 
 MAX_LEVELS = 100
@@ -31,15 +32,35 @@ def json_element(data: bytes, start: int) -> bytes | None:
     surrogates: each has its own exception somewhere below, and all mean the same here.
     """
     try:
-        text = data.decode()
-        value, end = _SCAN(text, start)
-        if end != len(text) and text[end:].strip(" \t\n\r"):
-            return None
-        if data.count(b"[") + data.count(b"{") >= MAX_LEVELS and _levels(value) >= MAX_LEVELS:
-            return None
+        value = _read_back(data)
+        if value is None:
+            text = data.decode()
+            value, end = _SCAN(text, start)
+            if end != len(text) and text[end:].strip(" \t\n\r"):
+                return None
+            if _may_be_deep(data) and _levels(value) >= MAX_LEVELS:
+                return None
         return bson.encode({"value": value})[_INT32.size : -1]
     except (ValueError, StopIteration, OverflowError, RecursionError, BSONError):
         return None
+
+
+def _read_back(data: bytes) -> Any:
+    """The object or list, in a tenth of the time, of which orjson writes exactly these bytes again.
+
+    So nothing was lost: no key twice, no number rounded. `None` says nothing: most JSON with blanks comes here, too.
+    """
+    if b'"$ref"' in data or _may_be_deep(data):
+        return None
+    try:
+        value = orjson.loads(data)
+        return value if orjson.dumps(value) == data else None
+    except (ValueError, TypeError):
+        return None
+
+
+def _may_be_deep(data: bytes) -> bool:
+    return data.count(b"[") + data.count(b"{") >= MAX_LEVELS
 
 
 def _levels(value: Any) -> int:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hybridsync.sinks.json_value import json_element
 from hybridsync.sinks.znode_document import encode, encode_plain
 from tests.mirror_records import SYNCED_MS, znode
 
@@ -63,6 +64,17 @@ JSON_VALUES = st.recursive(
 @given(JSON_VALUES, st.booleans())
 def test_any_json_comes_back(value: Any, ascii_only: bool) -> None:
     assert_nothing_is_lost(json.dumps(value, ensure_ascii=ascii_only).encode())
+
+
+@given(JSON_VALUES)
+def test_json_is_understood_alike_with_and_without_blanks(value: Any) -> None:
+    """Without blanks it may take a shorter way."""
+    try:
+        shortest = json.dumps([value], ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:
+        return  # half of a surrogate pair
+    assert json_element(shortest, 0) == json_element(json.dumps([value], ensure_ascii=False).encode(), 0)
+    assert_nothing_is_lost(shortest)
 
 
 @pytest.mark.parametrize(
