@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 
 import structlog
 
@@ -140,10 +140,9 @@ class Informer:
         not_before, self._not_before = self._not_before, 0.0
         try:
             await self._connected()
-        except PositionExpired:
-            raise
-        except SourceError:
-            await self._pause(not_before - time.monotonic())
+        except SourceError as error:
+            if not isinstance(error, PositionExpired):
+                await self._pause(not_before - time.monotonic())
             raise
         self._spread_resync(time.monotonic())
         await self._pause(not_before - time.monotonic())
@@ -158,13 +157,10 @@ class Informer:
         connecting = asyncio.create_task(self._source.connect())
         stopping = asyncio.create_task(self.stopping.wait())
         try:
-            await asyncio.wait({connecting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if connecting.done():
-                connecting.result()
-        except SourceError as error:
-            if not isinstance(error, PositionExpired):
-                self._runner.refuse(error)
-            raise
+            with self._runner.refusing():
+                await asyncio.wait({connecting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                if connecting.done():
+                    connecting.result()
         finally:
             connecting.cancel()
             stopping.cancel()
@@ -172,7 +168,9 @@ class Informer:
 
     async def _follow(self) -> None:
         """Watches until the connection is lost or the service stops."""
-        async with self._source.watch(self._dirty, self.freshness.position) as watch:
+        async with AsyncExitStack() as armed:
+            with self._runner.refusing():
+                watch = await armed.enter_async_context(self._source.watch(self._dirty, self.freshness.position))
             watch.lost.add_done_callback(lambda _: self._on_lost())
             self._watch = watch
             if watch.resumed:
@@ -297,6 +295,8 @@ class Informer:
             return
         if expired := isinstance(error, PositionExpired):
             self._not_before = time.monotonic() + (delay := self._expiries.delay(time.monotonic()))
+            if delay:
+                self._runner.refuse(error)
             position, self.freshness.position = self.freshness.position, None
             if self._expired:
                 return  # the end of one session was told by the watch, and again by the connection

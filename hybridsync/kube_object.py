@@ -1,16 +1,20 @@
 """What both ends of a Kubernetes mirror agree on: the name, the version and the identity of an object. Pure.
 
-A resourceVersion is opaque: it says equal or not equal, never older or newer (Kubernetes API concepts,
-"Resource versions"). Together with the uid it names one state of one object for good.
+A resourceVersion together with the uid names one state of one object for good. Of two versions of one type that
+are decimal integers the larger is the newer (Kubernetes API concepts, "Resource versions", documented since 1.35,
+and true since etcd 3). Those of an extension API server may be anything; then they say equal or not equal, nothing
+more. So only the proof of a watch looks for an order; writes do without.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
 VERSION_BYTES = 16
+_DECIMAL = re.compile(r"[1-9][0-9]*", re.ASCII)
 
 
 class ObjectMeta(NamedTuple):
@@ -37,3 +41,15 @@ def object_version(uid: str, resource_version: str) -> int:
     """One number for one state of one object: equal exactly when both are."""
     digest = hashlib.blake2b(f"{uid}\0{resource_version}".encode(), digest_size=VERSION_BYTES)
     return int.from_bytes(digest.digest(), "big")
+
+
+def is_ordered(resource_version: str) -> bool:
+    """Whether it can be compared with others of its type."""
+    return _DECIMAL.fullmatch(resource_version) is not None
+
+
+def reaches(resource_version: str, other: str) -> bool:
+    """Whether it is `other` or newer; whether it is exactly `other` where there is no order."""
+    if is_ordered(resource_version) and is_ordered(other):
+        return (len(resource_version), resource_version) >= (len(other), other)
+    return resource_version == other

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 
 import structlog
 
-from hybridsync.errors import HybridSyncError, Stopping
+from hybridsync.errors import HybridSyncError, PositionExpired, SourceError, Stopping
 from hybridsync.full_sync import FullSync
 from hybridsync.options import ResourceOptions
 from hybridsync.sinks.base import Sink
@@ -90,6 +91,16 @@ class SyncRunner:
     def refuse(self, error: BaseException) -> None:
         """Tells everyone who waits that no sync can run."""
         self._answer(_result(None, Trigger.MANUAL, 0.0, error))
+
+    @contextmanager
+    def refusing(self) -> Iterator[None]:
+        """Refuses when the block ends with an error of the source; after an expiry a sync can run at once."""
+        try:
+            yield
+        except SourceError as error:
+            if not isinstance(error, PositionExpired):
+                self.refuse(error)
+            raise
 
     def cancel(self) -> None:
         """Stops the running full sync; its `run` returns `Stopping`."""

@@ -18,6 +18,7 @@ from typing import Any
 import structlog
 
 from hybridsync.errors import SourceDisconnected, SourceError
+from hybridsync.kube_object import reaches
 from hybridsync.kube_target import Target
 from hybridsync.kubernetes.client import KubeClient
 from hybridsync.kubernetes.failures import ApiFailure, failure_of_event
@@ -38,7 +39,7 @@ class KubeStream:
     """Follows one namespace (`"*"`: all) from `position`, a resourceVersion. `take` gets each event, in order.
 
     `moved` is set whenever `position` has moved. `bookmarks`: how many were heard.
-    `reached`: those of the `awaited` positions that were passed.
+    `reached`: those of the `awaited` positions that it has come to, or passed.
     """
 
     def __init__(
@@ -197,8 +198,7 @@ class KubeStream:
 
     def _moved_to(self, version: str) -> None:
         self.position = version
-        if version in self.awaited:
-            self.reached.add(version)
+        self.reached.update(one for one in self.awaited if reaches(version, one))
         self.moved.set()
 
 

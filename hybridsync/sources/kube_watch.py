@@ -1,10 +1,11 @@
 """The watch of one resource, one stream a namespace, and the proof that nothing was missed.
 
-The proof, with versions that have no order: the server is asked for the present version of the collection (a
-LIST of one object, answered from the quorum). A stream that is exactly there has told everything. While other
-objects of the cluster change it never is; then a bookmark that arrives after the question is the proof. The
-caveat: a bookmark comes from the watch cache of one API server, and one that lags behind etcd may send it a
-moment too early.
+The server is asked for the present version of the collection (a LIST of one object, answered from the quorum). A
+stream that has come to that version, by an event or by a bookmark, has told everything before the question.
+
+Where versions are no numbers, nobody can say whether a stream has passed one; it has to be exactly there. While
+other objects of the cluster change it never is, and a bookmark that arrives after the question has to do. Then
+`confirmedAt` may be too new by the time that a bookmark takes: on its way, or in the cache of a server that lags.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 
 from hybridsync.errors import PositionExpired, SourceDisconnected, SourceError
+from hybridsync.kube_object import is_ordered, reaches
 from hybridsync.kube_target import EVERYWHERE
 from hybridsync.sources.kube_hints import Hints
 from hybridsync.sources.kube_stream import KubeStream
@@ -93,16 +95,19 @@ class KubeWatch:
             if stream.reached:
                 self._ask_again[namespace] = (time.monotonic() + ASK_SECONDS, ASK_SECONDS)
                 return
-            if stream.bookmarks > heard:
+            ordered = all(map(is_ordered, (stream.position, *stream.awaited)))
+            if stream.bookmarks > heard and not ordered:
                 return
             now = time.monotonic()
             if now >= deadline:
                 self.lose(SourceDisconnected(f"{self._where}: neither a bookmark nor another proof came in time"))
                 continue
             due, pause = self._ask_again.get(namespace, (0.0, ASK_SECONDS))
+            if ordered and stream.awaited:
+                due = deadline  # it will come there, or it brings nothing any more
             if now >= due:
-                present = await self._ask(namespace)
-                if present is not None and present == stream.position:
+                present = await self._ask(namespace, stream.position)
+                if present is not None and reaches(stream.position, present):
                     self._ask_again[namespace] = (time.monotonic() + ASK_SECONDS, ASK_SECONDS)
                     return
                 if present is not None and not stream.reached:
@@ -114,12 +119,17 @@ class KubeWatch:
                 async with asyncio.timeout(min(due, deadline) - now):
                     await stream.moved.wait()
 
-    async def _ask(self, namespace: str) -> str | None:
-        """The present version; nothing when it cannot be had now: the watch itself may be well."""
+    async def _ask(self, namespace: str, told: str) -> str | None:
+        """The present version; nothing when it cannot be had now: the watch itself may be well.
+
+        Nor when it lies before what was `told`: then versions began anew, and the watch is one of the past.
+        """
         try:
-            return await self._present(namespace)
+            present = await self._present(namespace)
         except SourceError:
             return None
+        began_anew = is_ordered(present) and is_ordered(told) and not reaches(present, told)
+        return None if began_anew else present
 
 
 def joined(positions: Mapping[str, str]) -> str:

@@ -16,11 +16,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from aiohttp import web
 
 from tests.fakes import kube_writes
 from tests.fakes.kube_answers import Asked, Refusal, continue_token, failure, seen_by, send, status
+from tests.fakes.kube_config import kubeconfig
 from tests.fakes.kube_store import Object, Store, Table, Type, matches
 
 __all__ = [
@@ -126,18 +126,7 @@ class KubeApi:
 
     def kubeconfig(self, directory: Path, token: str = "") -> str:
         """A kubeconfig file for this server."""
-        user = {"token": token} if token else {}
-        content = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": "fake",
-            "clusters": [{"name": "fake", "cluster": {"server": self.url}}],
-            "users": [{"name": "me", "user": user}],
-            "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "me"}}],
-        }
-        file = directory / "kubeconfig.yaml"
-        file.write_text(yaml.safe_dump(content), encoding="utf-8")
-        return str(file)
+        return kubeconfig(directory, self.url, token)
 
     # -- the thread -------------------------------------------------------------------------------
 
@@ -315,14 +304,17 @@ class KubeApi:
         loop = asyncio.get_running_loop()
         bookmark = loop.time() + self.bookmark_seconds
         while True:
-            now = self.store.revision  # more may come while a slow reader holds this up
-            for event in [] if self.deaf else table.since(told):
+            now, deaf = self.store.revision, self.deaf  # more may come while a slow reader holds this up
+            if told < table.forgotten and not deaf:
+                await send(answer, "ERROR", status(410, "Expired", f"too old resource version: {told}"))
+                return
+            for event in [] if deaf else table.since(told):
                 if namespace in (None, event.name[0]):
                     kind, shown = seen_by(event, *selectors)
                     if shown is not None:
                         await send(answer, kind, shown)
-            told = told if self.deaf else now
-            if loop.time() >= bookmark and not self.deaf and query.get("allowWatchBookmarks"):
+            told = told if deaf else now
+            if loop.time() >= bookmark and not deaf and query.get("allowWatchBookmarks"):
                 bookmark = loop.time() + self.bookmark_seconds
                 metadata = {"resourceVersion": str(told)}
                 await send(
@@ -332,7 +324,7 @@ class KubeApi:
                 )
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, bookmark - loop.time()) or 0.01), self._changed:
-                    if told == self.store.revision or self.deaf:
+                    if told == self.store.revision or deaf:
                         await self._changed.wait()
 
 

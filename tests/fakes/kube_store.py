@@ -16,6 +16,9 @@ Object = dict[str, Any]
 Name = tuple[str, str]
 """Namespace (empty for what has none) and name."""
 
+KEPT_EVENTS = 10_000
+"""After a compaction, for open watches."""
+
 
 class Type(NamedTuple):
     """One resource type."""
@@ -37,16 +40,18 @@ class Event(NamedTuple):
 
 @dataclass
 class Table:
-    """The objects of one type."""
+    """The objects of one type. `forgotten`: the revision of the newest event that is gone."""
 
     type: Type
     revisions: dict[Name, list[tuple[int, Object | None]]] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
+    forgotten: int = 0
 
     def at(self, name: Name, revision: int) -> Object | None:
         """An object as it was then."""
-        found = [one for number, one in self.revisions.get(name, []) if number <= revision]
-        return found[-1] if found else None
+        known = self.revisions.get(name, [])
+        number = bisect_right(known, revision, key=lambda one: one[0])
+        return known[number - 1][1] if number else None
 
     def since(self, revision: int) -> list[Event]:
         """What came after a revision."""
@@ -55,6 +60,17 @@ class Table:
     def names(self, revision: int) -> list[Name]:
         """What existed then, in the order of a listing."""
         return sorted(name for name in self.revisions if self.at(name, revision) is not None)
+
+    def compact(self) -> None:
+        """Forgets what objects were before, and all but the newest `KEPT_EVENTS`."""
+        for name, revisions in list(self.revisions.items()):
+            if revisions[-1][1] is None:
+                del self.revisions[name]
+            else:
+                self.revisions[name] = revisions[-1:]
+        if len(self.events) > KEPT_EVENTS:
+            self.forgotten = self.events[-KEPT_EVENTS - 1].revision
+            self.events = self.events[-KEPT_EVENTS:]
 
 
 class Store:
@@ -101,11 +117,10 @@ class Store:
         table.events.append(Event(self.revision, (namespace, name), None, last))
 
     def compact(self) -> None:
-        """Forgets the history: snapshots, and versions to watch from, are gone; open watches lose nothing."""
+        """Forgets the history: snapshots, and versions to watch from. An open watch that keeps up loses nothing."""
         self.compacted = self.revision
         for table in self.tables.values():
-            for name, revisions in list(table.revisions.items()):
-                table.revisions[name] = revisions[-1:]
+            table.compact()
 
     def table(self, plural: str) -> Table:
         """The table of that name."""

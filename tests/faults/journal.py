@@ -1,9 +1,8 @@
-"""A writer that knows what it wrote: every change with the moment ZooKeeper acknowledged it.
+"""A writer of znodes that knows what it wrote: every change with the moment ZooKeeper acknowledged it.
 
 `Journal` is the only writer of its paths, on a connection of its own that no test disturbs, so the
 history of each path is known exactly. A write whose answer never came may or may not have happened: both
-are allowed until `resolve` has asked. `violations` says where a mirror, read *after* an answer with
-`confirmedAt` came in, lacks a change that was acknowledged before `confirmedAt`.
+are allowed until `resolve` has asked.
 """
 
 from __future__ import annotations
@@ -11,52 +10,36 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
 from kazoo.client import KazooClient, TransactionRequest
+from pymongo.collection import Collection
+
+from tests.faults.histories import Histories, State
 
 _UNKNOWN = -1
 """The mzxid of a state whose writing was begun and not yet acknowledged."""
 
 
-@dataclass(slots=True)
-class _State:
-    """One state of a path, from a write on: `mzxid` of the znode, `None` when it was deleted."""
-
-    mzxid: int | None
-    acknowledged: datetime | None
-
-
-class Journal:
-    """Creates, sets and deletes below `root`, one call at a time. Any thread may look, one writes."""
+class Journal(Histories[int]):
+    """Creates, sets and deletes below `root`, one call at a time. A state is told by its mzxid."""
 
     def __init__(self, client: KazooClient, root: str) -> None:
+        super().__init__()
         self.root = root
         self.client = client
-        self._histories: dict[str, list[_State]] = {}
-        self._writes = 0
-        self._lock = threading.Lock()
-
-    @property
-    def writes(self) -> int:
-        """How many changes were made."""
-        with self._lock:
-            return self._writes
 
     @property
     def paths(self) -> list[str]:
         """Every path that was ever written."""
-        with self._lock:
-            return list(self._histories)
+        return self.keys
 
-    def exists(self, path: str) -> bool:
-        """Whether the last write left something there."""
-        with self._lock:
-            history = self._histories.get(path)
-            return history is not None and history[-1].mzxid is not None
+    def held(self, collection: Collection[dict[str, Any]]) -> Mapping[str, int]:
+        """What a mirror holds of the paths: path → version."""
+        found = collection.find({"_id": {"$in": self.keys}}, {"version": 1})
+        return {document["_id"]: int(document["version"]) for document in found}
 
     def create(self, path: str, value: bytes) -> None:
         """Creates a znode; its parents exist."""
@@ -115,9 +98,9 @@ class Journal:
     def _resolved(self, path: str, mzxid: int | None) -> None:
         with self._lock:
             history = self._histories[path]
-            before = history[-2].mzxid if len(history) > 1 else None
+            before = history[-2].version if len(history) > 1 else None
             if mzxid != before:
-                history[-1].mzxid = mzxid
+                history[-1].version = mzxid
                 history[-1].acknowledged = datetime.now(UTC)
                 self._writes += 1
             else:
@@ -125,72 +108,19 @@ class Journal:
                 if not history:
                     del self._histories[path]
 
-    def forget_before(self, moment: datetime) -> None:
-        """Forgets what was over by a moment: no promise will be checked that is older."""
-        with self._lock:
-            for history in self._histories.values():
-                del history[: max(0, _last_before(history, moment))]
-
-    def forget(self) -> None:
-        """Forgets every history: the server was wiped, and its ids begin anew."""
-        with self._lock:
-            self._histories.clear()
-
-    def _begun(self, path: str, mzxid: int | None) -> _State:
-        state = _State(mzxid, None)
-        with self._lock:
-            self._histories.setdefault(path, []).append(state)
-        return state
-
-    def _acknowledged(self, state: _State, mzxid: int | None) -> None:
-        now = datetime.now(UTC)
-        with self._lock:
-            state.mzxid = mzxid
-            state.acknowledged = now
-            self._writes += 1
-
-    def violations(self, confirmed_at: datetime, mirror: Mapping[str, int]) -> list[str]:
-        """What `mirror` (path → version), read after the answer that promised `confirmed_at`, lacks.
-
-        A path may be in any state from the last one acknowledged before `confirmed_at` on; one whose
-        writing is under way has any id that is higher than all before.
-        """
-        with self._lock:
-            return [
-                f"{path}: the mirror holds {mirror.get(path)}, allowed since {confirmed_at} is {allowed}"
-                for path, history in self._histories.items()
-                if not _fits(allowed := _from(history, confirmed_at), history, mirror.get(path))
-            ]
-
-
-def _from(history: list[_State], confirmed_at: datetime) -> list[int | None]:
-    """The states that are allowed; all that ever were when none was acknowledged before."""
-    last = _last_before(history, confirmed_at)
-    allowed = [state.mzxid for state in history[max(last, 0) :]]
-    return [None, *allowed] if last < 0 else allowed
-
-
-def _last_before(history: list[_State], moment: datetime) -> int:
-    """The number of the last state acknowledged before a moment, -1 for none."""
-    last = -1
-    for number, state in enumerate(history):
-        if state.acknowledged is not None and state.acknowledged < moment:
-            last = number
-    return last
+    def _fits(self, held: int | None, allowed: Sequence[int | None], history: Sequence[State[int]]) -> bool:
+        """One whose writing is under way has any id that is higher than all before."""
+        if held in allowed:
+            return True
+        if held is None or _UNKNOWN not in allowed:
+            return False
+        return held > max((state.version for state in history if state.version is not None), default=0)
 
 
 def _commit(transaction: TransactionRequest) -> None:
     """Commits; the connection's errors are raised, and any other is one of the test."""
     failed = [one for one in transaction.commit() if isinstance(one, Exception)]
     assert not failed, failed[:3]
-
-
-def _fits(allowed: list[int | None], history: list[_State], held: int | None) -> bool:
-    if held in allowed:
-        return True
-    if held is None or _UNKNOWN not in allowed:
-        return False
-    return held > max((state.mzxid for state in history if state.mzxid is not None), default=0)
 
 
 class Churn:
@@ -238,9 +168,3 @@ class Churn:
         self._thread.join(60)
         if error is None and self._error is not None:
             raise self._error
-
-
-def versions_of(collection: Any, paths: list[str]) -> dict[str, int]:
-    """What a mirror holds of these paths: path → version."""
-    found = collection.find({"_id": {"$in": paths}}, {"version": 1})
-    return {document["_id"]: int(document["version"]) for document in found}

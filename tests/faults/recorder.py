@@ -6,7 +6,7 @@ On a thread of its own, so a test may block. What is checked of every answer:
 - never ready before a full sync succeeded in this process, unless start-up decided to skip it;
 - `inSync` only with status `completed`, watching, nothing pending and no gap;
 - `confirmedAt` never goes back, is never in the future, and never beyond `gapSince` while a gap is open;
-- whatever was acknowledged by ZooKeeper before `confirmedAt` is in the mirror (`Journal.violations`):
+- whatever was acknowledged by the source before `confirmedAt` is in the mirror (`Histories.violations`):
   the mirror is read after the answer came in, so it can only be newer than what the answer promised.
 """
 
@@ -23,7 +23,7 @@ from typing import Any, Self
 from pymongo.collection import Collection
 from pymongo.errors import PyMongoError
 
-from tests.faults.journal import Journal, versions_of
+from tests.faults.histories import Histories
 from tests.service import Service, moment, wait_until
 
 _PAUSE_SECONDS = 0.03
@@ -57,7 +57,10 @@ class Recorder:
     """
 
     def __init__(
-        self, service: Service, collection: Collection[dict[str, Any]] | None = None, journal: Journal | None = None
+        self,
+        service: Service,
+        collection: Collection[dict[str, Any]] | None = None,
+        journal: Histories[Any] | None = None,
     ) -> None:
         self.answers: list[Answer] = []
         self.violations: list[str] = []
@@ -153,12 +156,12 @@ class Recorder:
         if self._collection is None or self._journal is None or confirmed_at is None or confirmed_at == self._checked:
             return
         try:
-            mirror = versions_of(self._collection, self._journal.paths)
+            mirror = self._journal.held(self._collection)
         except PyMongoError:
             return  # MongoDB is away: what it holds cannot be said
         self._checked = confirmed_at
         self.checked_promises += 1
-        # a path first written after the mirror was read is not in it, and is allowed not to be
+        # a key first written after the mirror was read is not in it, and is allowed not to be
         broken = self._journal.violations(confirmed_at, mirror)
         self.violations += [f"confirmedAt {confirmed_at} is false: {line}" for line in broken]
 

@@ -7,9 +7,9 @@ import pytest
 from hybridsync.embedded import MongoServer, ZooKeeperServer
 from tests.faults.chaos.episode import run
 from tests.faults.chaos.report import Report
-from tests.faults.chaos.schedule import Kind
-from tests.faults.chaos.sessions import sessions
-from tests.faults.chaos.stage import Stage
+from tests.faults.chaos.zookeeper_faults import ZOOKEEPER_FAULTS
+from tests.faults.chaos.zookeeper_sessions import sessions
+from tests.faults.chaos.zookeeper_stage import ZooKeeperStage
 from tests.servers import connected
 
 SEED = 57
@@ -26,12 +26,12 @@ def test_after_every_kind_of_fault_the_mirror_is_equal_and_no_claim_was_false(
         return len(report.outcomes) == EPISODES
 
     print(f"seed {SEED}")
-    report = run(own_zookeeper, own_mongodb, SEED, enough=enough, tell=print)
+    report = run(ZooKeeperStage(own_zookeeper, own_mongodb), ZOOKEEPER_FAULTS, SEED, enough=enough, tell=print)
 
     logs = [line for outcome in report.outcomes for line in outcome.log[-40:]]
     assert report.clean, "\n".join([f"make chaos SEED={SEED} replays it", report.text(), *logs])
     assert len(report.outcomes) == EPISODES
-    assert report.faults.keys() == set(Kind), f"of seed {SEED} not every kind came"
+    assert report.faults.keys() == set(ZOOKEEPER_FAULTS), f"of seed {SEED} not every kind came"
     assert sum(outcome.promises for outcome in report.outcomes) > 20
     assert all(outcome.changes > 20 for outcome in report.outcomes)
 
@@ -39,7 +39,7 @@ def test_after_every_kind_of_fault_the_mirror_is_equal_and_no_claim_was_false(
 def test_a_run_finds_a_lost_change_a_phantom_and_a_false_claim(
     own_zookeeper: ZooKeeperServer, own_mongodb: MongoServer
 ) -> None:
-    def plant(stage: Stage) -> None:
+    def plant(stage: ZooKeeperStage) -> None:
         stage.scene.journal.create("/services/claimed", b"x")
         stage.wait_in_sync(60)
         stage.scene.collection.delete_one({"_id": "/services/claimed"})
@@ -47,7 +47,8 @@ def test_a_run_finds_a_lost_change_a_phantom_and_a_false_claim(
         stage.scene.collection.insert_one({"_id": "/services/phantom", "version": 1})
         stage.scene.collection.delete_one({"_id": "/services/group-3/member-310"})
 
-    report = run(own_zookeeper, own_mongodb, 1, enough=lambda _: True, tell=print, steps=0, before_comparison=plant)
+    stage = ZooKeeperStage(own_zookeeper, own_mongodb)
+    report = run(stage, ZOOKEEPER_FAULTS, 1, enough=lambda _: True, tell=print, steps=0, before_comparison=plant)
 
     (outcome,) = report.outcomes
     assert outcome.lost == ["missing: /services/claimed", "missing: /services/group-3/member-310"]

@@ -77,6 +77,7 @@ def test_with_a_greatest_age_of_the_proof_it_is_not_ready_while_half_open(new_sc
         scene.zk_proxy.stall("to_client")
         scene.wait_readiness(503)
         assert scene.service.get("/health/ready")[1]["waitingFor"] == ["services"]
+        recorder.wait_asked(now(), 1)
         scene.zk_proxy.resume()
         scene.wait_readiness(200)
 

@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from tests.fakes import kube_store
 from tests.fakes.kube_api import DEPLOYMENTS, KubeApi, kube_api
 
 PATH = "/apis/apps/v1/deployments"
@@ -96,3 +97,19 @@ def test_a_watch_that_is_read_slowly_is_told_what_comes_meanwhile(api: KubeApi) 
         api.put("deployments", "prod", "last")  # more is under way than the connection holds
         names = [json.loads(answer.readline())["object"]["metadata"]["name"] for _ in range(301)]
     assert names == [*(f"big-{n}" for n in range(300)), "last"]
+
+
+def test_an_open_watch_that_is_behind_what_is_remembered_is_told_so(
+    api: KubeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kube_store, "KEPT_EVENTS", 3)
+    version = ask(api, limit=1)[1]["metadata"]["resourceVersion"]
+    url = f"{api.url}{PATH}?{urlencode({'watch': 'true', 'resourceVersion': version})}"
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        api.deaf = True
+        for number in range(5):
+            api.put("deployments", "prod", f"new-{number}")
+        api.do(api.store.compact)
+        api.deaf = False
+        event = json.loads(answer.readline())
+    assert (event["type"], event["object"]["code"]) == ("ERROR", 410)

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import pytest
 
-from hybridsync.errors import PositionExpired
+from hybridsync.errors import PositionExpired, SourceDisconnected
 from hybridsync.status import InformerState, Trigger
 from tests.unit.engine import Engine, ScriptedSource, fast, synced
 
@@ -240,3 +240,27 @@ async def test_positions_that_expire_again_and_again_do_not_make_it_spin(monkeyp
         monkeypatch.undo()
         await it.in_sync()
         assert it.resource.counters.expiries == 1
+
+
+@pytest.mark.parametrize("refusal", [SourceDisconnected("memory: forbidden"), PositionExpired("memory: no history")])
+async def test_a_trigger_while_the_watch_is_refused_is_answered_and_does_not_make_it_spin(
+    monkeypatch: pytest.MonkeyPatch, refusal: Exception
+) -> None:
+    async with synced(engine(reconnect_backoff=(60.0, 60.0))) as it:
+        refusals = 0
+
+        def watch(*_: object) -> NoReturn:
+            nonlocal refusals
+            refusals += 1
+            raise refusal
+
+        monkeypatch.setattr("hybridsync.recovery.random.uniform", lambda low, high: high)  # the whole delay
+        monkeypatch.setattr(it.source, "watch", watch)
+        it.source.disconnect()
+        for _ in range(3):
+            before = refusals
+            result = await asyncio.wait_for(it.resource.request_sync(), 60)
+            assert str(refusal) in (result.error or "")
+            assert refusals - before <= 4
+        await asyncio.sleep(0.05)
+        assert refusals - before <= 4, "one try for a trigger, then it waits"

@@ -1,4 +1,4 @@
-"""`make chaos MINUTES=30 SEED=1`: a long chaos run on servers of its own, with a report; exits 1 unless clean."""
+"""`make chaos PAIR=kubernetes MINUTES=30 SEED=1`: a long run on servers of its own; exits 1 unless it was clean."""
 
 from __future__ import annotations
 
@@ -10,12 +10,39 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Protocol
 
 from hybridsync.embedded import MongoServer, ZooKeeperServer
-from tests.faults.chaos.episode import run
-from tests.faults.chaos.report import Report
+from tests.fakes.kube_api import kube_api
+from tests.faults.chaos.episode import Told, run
+from tests.faults.chaos.kubernetes_faults import KUBERNETES_FAULTS
+from tests.faults.chaos.kubernetes_stage import TYPES, KubernetesStage
+from tests.faults.chaos.report import Enough, Report
+from tests.faults.chaos.zookeeper_faults import ZOOKEEPER_FAULTS
+from tests.faults.chaos.zookeeper_stage import ZooKeeperStage
 
 FIRST_SEEDS = 1_000_000
+
+
+class Run(Protocol):
+    """A run of one pair: brings up the source in `directory`, beside a MongoDB that is there."""
+
+    def __call__(self, directory: Path, mongodb: MongoServer, seed: int, enough: Enough, tell: Told) -> Report: ...
+
+
+def zookeeper(directory: Path, mongodb: MongoServer, seed: int, enough: Enough, tell: Told) -> Report:
+    """ZooKeeper → MongoDB."""
+    with ZooKeeperServer(directory / "zookeeper") as server:
+        return run(ZooKeeperStage(server, mongodb), ZOOKEEPER_FAULTS, seed, enough=enough, tell=tell)
+
+
+def kubernetes(directory: Path, mongodb: MongoServer, seed: int, enough: Enough, tell: Told) -> Report:
+    """Kubernetes → MongoDB."""
+    with kube_api(*TYPES) as api:
+        return run(KubernetesStage(api, mongodb, directory), KUBERNETES_FAULTS, seed, enough=enough, tell=tell)
+
+
+PAIRS: dict[str, Run] = {"zookeeper": zookeeper, "kubernetes": kubernetes}
 
 
 def main() -> int:
@@ -34,11 +61,11 @@ def main() -> int:
 
     with (
         tempfile.TemporaryDirectory(prefix="hybridsync-chaos-") as directory,
-        ZooKeeperServer(Path(directory, "zookeeper")) as zookeeper,
         MongoServer(Path(directory, "mongodb")) as mongodb,
     ):
-        report = run(zookeeper, mongodb, seed, enough=enough, tell=lambda line: print(line, flush=True))
-    file: Path = arguments.report or Path("build", f"chaos-{seed}.md")
+        play = PAIRS[arguments.pair]
+        report = play(Path(directory), mongodb, seed, enough, lambda line: print(line, flush=True))
+    file: Path = arguments.report or Path("build", f"chaos-{arguments.pair}-{seed}.md")
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(report.text(), encoding="utf-8")
     for outcome in report.outcomes:
@@ -51,10 +78,11 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.chaos", description=__doc__)
+    parser.add_argument("--pair", choices=PAIRS, default="zookeeper", help="what is broken (default zookeeper)")
     parser.add_argument("--minutes", type=float, default=30.0, help="no new episode after so many (default 30)")
     parser.add_argument("--episodes", type=int, help="end after so many episodes")
     parser.add_argument("--seed", type=int, help="replays the schedule of an earlier run (default: a random one)")
-    parser.add_argument("--report", type=Path, help="file of the report (default build/chaos-SEED.md)")
+    parser.add_argument("--report", type=Path, help="file of the report (default build/chaos-PAIR-SEED.md)")
     return parser
 
 

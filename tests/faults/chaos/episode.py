@@ -5,13 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from hybridsync.embedded import MongoServer, ZooKeeperServer
-from tests.faults.chaos.faults import begin
+from tests.faults.chaos.faults import Faults, S
 from tests.faults.chaos.report import Outcome, Report
 from tests.faults.chaos.schedule import EPISODE_STEPS, Episode, Step, episodes
-from tests.faults.chaos.stage import ROOT, Stage
-from tests.faults.scene import now
-from tests.mirror_truth import differences
+from tests.faults.chaos.stage import Stage
+from tests.faults.service_scene import now
 
 CONVERGE_SECONDS = 120.0
 
@@ -19,24 +17,25 @@ Told = Callable[[str], None]
 
 
 def run(
-    zookeeper: ZooKeeperServer,
-    mongodb: MongoServer,
+    stage: S,
+    faults: Faults[S],
     seed: int,
     *,
     enough: Callable[[Report], bool],
     tell: Told,
     steps: int = EPISODE_STEPS,
-    before_comparison: Callable[[Stage], None] = lambda _: None,
+    before_comparison: Callable[[S], None] = lambda _: None,
 ) -> Report:
     """Episodes of a seed until `enough`, or until one does not converge. `tell` gets a line for each.
 
     `before_comparison` is called at rest, to plant what the comparison has to find.
     """
-    report = Report(seed)
-    with Stage(zookeeper, mongodb) as stage:
-        for episode in episodes(seed, steps):
+    kinds = list(faults)
+    report = Report(stage.pair, seed, kinds)
+    with stage:
+        for episode in episodes(seed, kinds, steps):
             try:
-                outcome = _play(stage, episode, before_comparison)
+                outcome = _play(stage, faults, episode, before_comparison)
             except Exception as error:
                 error.add_note(f"seed {seed}, episode {episode.number}: {'; '.join(map(str, episode.steps))}")
                 raise
@@ -49,14 +48,14 @@ def run(
     return report
 
 
-def _play(stage: Stage, episode: Episode, before_comparison: Callable[[Stage], None]) -> Outcome:
+def _play(stage: S, faults: Faults[S], episode: Episode, before_comparison: Callable[[S], None]) -> Outcome:
     outcome = Outcome(episode)
     before = stage.scene.journal.writes
     answers, promises = stage.answers, stage.promises
     stage.writer.reseed(episode.seed)
     for step in episode.steps:
         stage.hold(step.rest)
-        _do(stage, step)
+        _do(stage, faults, step)
     stage.calm_down()
     _compare(stage, outcome, before_comparison)
     stage.renew_recorder()
@@ -70,15 +69,15 @@ def _play(stage: Stage, episode: Episode, before_comparison: Callable[[Stage], N
     return outcome
 
 
-def _do(stage: Stage, step: Step) -> None:
-    with begin(stage, step):
+def _do(stage: S, faults: Faults[S], step: Step) -> None:
+    with faults[step.kind](stage, step):
         stage.hold(step.seconds)
         if step.within is not None:
-            _do(stage, step.within)
+            _do(stage, faults, step.within)
             stage.hold(step.seconds / 2)
 
 
-def _compare(stage: Stage, outcome: Outcome, before_comparison: Callable[[Stage], None]) -> None:
+def _compare(stage: S, outcome: Outcome, before_comparison: Callable[[S], None]) -> None:
     """In step while the writer goes on, then equal at rest."""
     started = time.monotonic()
     try:
@@ -91,7 +90,7 @@ def _compare(stage: Stage, outcome: Outcome, before_comparison: Callable[[Stage]
         resolved = now()
         stage.wait_in_sync(CONVERGE_SECONDS)
         before_comparison(stage)
-        outcome.compared(differences(stage.scene.zk, ROOT, stage.scene.collection))
+        outcome.compared(stage.differences())
     stage.scene.journal.forget_before(resolved)
 
 
@@ -103,5 +102,5 @@ def _heal(stage: Stage) -> None:
 def _line(outcome: Outcome) -> str:
     took = "did not converge" if outcome.seconds is None else f"converged in {outcome.seconds:.2f} s"
     found = f", {len(outcome.findings)} FINDINGS" if outcome.findings else ""
-    steps = "; ".join(" + ".join(step.kinds) for step in outcome.episode.steps)
+    steps = "; ".join(" + ".join(map(str, step.kinds)) for step in outcome.episode.steps)
     return f"episode {outcome.episode.number}: {outcome.changes} changes, {took}{found}: {steps}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from tests.faults.chaos.schedule import Episode, Kind
@@ -30,7 +30,7 @@ class Outcome:
     log: list[str] = field(default_factory=list)
 
     def compared(self, differences: Sequence[str]) -> None:
-        """Sorts what `mirror_truth.differences` says: an old value is a lost change."""
+        """Sorts what the comparison says: an old value is a lost change."""
         for line in differences:
             (self.phantom if line.startswith("not at the source") else self.lost).append(line)
 
@@ -44,9 +44,11 @@ class Outcome:
 
 @dataclass(slots=True)
 class Report:
-    """All episodes of one run."""
+    """All episodes of one run. `kinds`: every fault that may come."""
 
+    pair: str
     seed: int
+    kinds: Sequence[Kind]
     outcomes: list[Outcome] = field(default_factory=list)
 
     @property
@@ -64,6 +66,7 @@ class Report:
         done = self.outcomes
         times = sorted(outcome.seconds for outcome in done if outcome.seconds is not None)
         rows = [
+            ("pair", self.pair),
             ("seed", self.seed),
             ("episodes", len(done)),
             ("faults", sum(self.faults.values())),
@@ -78,13 +81,17 @@ class Report:
             ("time to converge p50", _seconds(times, 0.50)),
             ("time to converge p99", _seconds(times, 0.99)),
         ]
-        lines = [f"# Chaos run, seed {self.seed}", "", "| what | |", "| --- | --- |"]
+        lines = [f"# Chaos run of {self.pair}, seed {self.seed}", "", "| what | |", "| --- | --- |"]
         lines += [f"| {name} | {value} |" for name, value in rows]
         lines += ["", "| fault | times |", "| --- | --- |"]
-        lines += [f"| {kind} | {self.faults[kind]} |" for kind in Kind]
+        lines += [f"| {kind} | {self.faults[kind]} |" for kind in self.kinds]
         for outcome in done:
             lines += _told(outcome)
         return "\n".join(lines) + "\n"
+
+
+Enough = Callable[[Report], bool]
+"""Whether a run may end."""
 
 
 def _told(outcome: Outcome) -> list[str]:

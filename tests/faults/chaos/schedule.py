@@ -7,7 +7,7 @@ of them. An episode has a few steps; a step is one fault, and sometimes a second
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
@@ -22,72 +22,27 @@ _DIRECTIONS: tuple[Direction, ...] = ("both", "to_server", "to_client")
 class Target(StrEnum):
     """What a fault takes hold of. Two faults at once never share a target."""
 
-    ZOOKEEPER_LINK = "the connection to ZooKeeper"
+    SOURCE_LINK = "the connection to the source"
     MONGODB_LINK = "the connection to MongoDB"
-    ZOOKEEPER = "ZooKeeper"
+    SOURCE = "the source"
     MONGODB = "MongoDB"
     SERVICE = "hybridsync"
 
 
-class Kind(StrEnum):
-    """Every fault there is; the words are those of the report."""
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A fault that may come. `words`: those of the report; `holds`: what it takes hold of, or needs undisturbed."""
 
-    ZK_CUT = "ZooKeeper connection cut"
-    ZK_REFUSED = "ZooKeeper connection refused"
-    ZK_STALLED = "ZooKeeper connection stalled"
-    ZK_CUT_IN_STREAM = "ZooKeeper connection cut after some bytes"
-    ZK_SLOW = "ZooKeeper connection slow"
-    ZK_EXPIRED = "ZooKeeper session expired from outside"
-    ZK_PAUSED = "ZooKeeper paused for less than the session"
-    ZK_PAUSED_LONG = "ZooKeeper paused for longer than the session"
-    ZK_STOPPED = "ZooKeeper stopped and started"
-    ZK_KILLED = "ZooKeeper killed and started"
-    MONGO_CUT = "MongoDB connection cut"
-    MONGO_REFUSED = "MongoDB connection refused"
-    MONGO_STALLED = "MongoDB connection stalled"
-    MONGO_CUT_IN_STREAM = "MongoDB connection cut after some bytes"
-    MONGO_SLOW = "MongoDB connection slow"
-    MONGO_PAUSED = "MongoDB paused"
-    MONGO_KILLED = "MongoDB killed and started"
-    KILLED = "hybridsync killed and started"
-    KILLED_IN_SYNC = "hybridsync killed in a full sync"
-    KILLED_IN_SWEEP = "hybridsync killed in a sweep"
-    KILLED_WHILE_SLOW = "hybridsync killed with writes under way"
-    TERMINATED = "hybridsync terminated and started"
-    TRIGGERED = "full sync triggered"
+    words: str
+    holds: frozenset[Target]
+
+    def __str__(self) -> str:
+        return self.words
 
 
-TARGETS = {
-    Kind.ZK_CUT: Target.ZOOKEEPER_LINK,
-    Kind.ZK_REFUSED: Target.ZOOKEEPER_LINK,
-    Kind.ZK_STALLED: Target.ZOOKEEPER_LINK,
-    Kind.ZK_CUT_IN_STREAM: Target.ZOOKEEPER_LINK,
-    Kind.ZK_SLOW: Target.ZOOKEEPER_LINK,
-    Kind.ZK_EXPIRED: Target.ZOOKEEPER,
-    Kind.ZK_PAUSED: Target.ZOOKEEPER,
-    Kind.ZK_PAUSED_LONG: Target.ZOOKEEPER,
-    Kind.ZK_STOPPED: Target.ZOOKEEPER,
-    Kind.ZK_KILLED: Target.ZOOKEEPER,
-    Kind.MONGO_CUT: Target.MONGODB_LINK,
-    Kind.MONGO_REFUSED: Target.MONGODB_LINK,
-    Kind.MONGO_STALLED: Target.MONGODB_LINK,
-    Kind.MONGO_CUT_IN_STREAM: Target.MONGODB_LINK,
-    Kind.MONGO_SLOW: Target.MONGODB_LINK,
-    Kind.MONGO_PAUSED: Target.MONGODB,
-    Kind.MONGO_KILLED: Target.MONGODB,
-    Kind.KILLED: Target.SERVICE,
-    Kind.KILLED_IN_SYNC: Target.SERVICE,
-    Kind.KILLED_IN_SWEEP: Target.SERVICE,
-    Kind.KILLED_WHILE_SLOW: Target.SERVICE,
-    Kind.TERMINATED: Target.SERVICE,
-    Kind.TRIGGERED: Target.SERVICE,
-}
-
-_CHANGES_THE_TREE = (Kind.KILLED_IN_SYNC, Kind.KILLED_IN_SWEEP)
-"""Need a ZooKeeper that answers."""
-
-_SETS_MONGODB_LINK = (Kind.KILLED_IN_SYNC, Kind.KILLED_IN_SWEEP, Kind.KILLED_WHILE_SLOW)
-"""Slow the connection to MongoDB down by themselves."""
+def kind(words: str, *holds: Target) -> Kind:
+    """A kind of fault."""
+    return Kind(words, frozenset(holds))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +82,8 @@ class Episode:
     steps: list[Step] = field(default_factory=list)
 
 
-def episodes(seed: int, steps: int = EPISODE_STEPS) -> Iterator[Episode]:
-    """Episodes without end, all decided by `seed`."""
+def episodes(seed: int, kinds: Sequence[Kind], steps: int = EPISODE_STEPS) -> Iterator[Episode]:
+    """Episodes without end, all decided by `seed`; `kinds` are the cards of one deck."""
     chooser = random.Random(seed)
     deck: list[Kind] = []
     number = 0
@@ -136,7 +91,7 @@ def episodes(seed: int, steps: int = EPISODE_STEPS) -> Iterator[Episode]:
         number += 1
         episode = Episode(number, chooser.randrange(2**32))
         for _ in range(steps):
-            outer = _deal(chooser, deck)
+            outer = _deal(chooser, deck, kinds)
             inner: Step | None = None
             if chooser.random() < _PAIRED:
                 partner = _partner(chooser, deck, outer)
@@ -147,19 +102,12 @@ def episodes(seed: int, steps: int = EPISODE_STEPS) -> Iterator[Episode]:
 
 def may_hold_both(outer: Kind, inner: Kind) -> bool:
     """Whether `inner` may begin and end while `outer` lasts."""
-    targets = {TARGETS[outer], TARGETS[inner]}
-    if len(targets) == 1:
-        return False
-    if outer in _CHANGES_THE_TREE or inner in _CHANGES_THE_TREE:
-        return not targets & {Target.ZOOKEEPER, Target.ZOOKEEPER_LINK, Target.MONGODB_LINK}
-    if outer in _SETS_MONGODB_LINK or inner in _SETS_MONGODB_LINK:
-        return Target.MONGODB_LINK not in targets
-    return True
+    return not outer.holds & inner.holds
 
 
-def _deal(chooser: random.Random, deck: list[Kind]) -> Kind:
+def _deal(chooser: random.Random, deck: list[Kind], kinds: Sequence[Kind]) -> Kind:
     if not deck:
-        deck += list(Kind)
+        deck += kinds
         chooser.shuffle(deck)
     return deck.pop()
 

@@ -1,58 +1,61 @@
 """The stage of a chaos run: two servers, the scene between them, the writer, and a recorder of every answer.
 
-Faults are done to it by `faults.py`; it keeps what was found on the way: false claims of the service,
-tasks that crashed, exits that were not clean.
+Faults are done to it; it keeps what was found on the way: false claims of the service, tasks that crashed,
+exits that were not clean. What a source has of its own is in a stage of each pair.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from http.client import HTTPException
 from types import TracebackType
 from typing import Any, Self
 
-from hybridsync.embedded import MongoServer, ZooKeeperServer
+from hybridsync.embedded import MongoServer
 from tests.faults.chaos.writer import Writer
 from tests.faults.recorder import Recorder
-from tests.faults.scene import Scene, now
+from tests.faults.service_scene import ServiceScene, now
 
-ROOT = "/services"
-STATIC_ZNODES = 1_200
-BULK_ZNODES = 3_000
-_AT_ONCE = 500
+STATIC_RECORDS = 1_200
+BULK_RECORDS = 3_000
+# No sweep guard: the writer deletes more at once than a mirror of this size allows.
+SETTINGS = {"SWEEP_LIMIT_PERCENT": "100"}
 _POLL_SECONDS = 0.02
 
 
-class Stage:
-    """Use as `with`: then a service is in step with a tree that a writer changes.
+class Stage(ABC):
+    """Use as `with`: then a service is in step with a source that a writer changes.
 
-    `zookeeper` and `mongodb` run, and the stage may do with them what it likes. `claims`: false
-    claims so far; `crashes`: tracebacks, dead tasks and unclean exits so far.
-    `recorder`: of the service that runs.
+    The servers run, and the stage may do with them what it likes. `claims`: false claims so far; `crashes`:
+    tracebacks, dead tasks and unclean exits so far. `recorder`: of the service that runs. `pace`: of the schedule;
+    at 0.5 faults last half as long.
     """
 
-    def __init__(self, zookeeper: ZooKeeperServer, mongodb: MongoServer) -> None:
-        self.zookeeper = zookeeper
+    pair: str
+    """Its name."""
+
+    def __init__(self, scene: ServiceScene, mongodb: MongoServer) -> None:
+        self.scene = scene
         self.mongodb = mongodb
-        # No sweep guard: the writer deletes more at once than a mirror of this size allows.
-        self.scene = Scene(zookeeper.port, mongodb.port, "chaos", ROOT, SWEEP_LIMIT_PERCENT="100")
         self.claims: list[str] = []
         self.crashes: list[str] = []
         self.log: list[str] = []
+        self.pace = 1.0
         self.answers = 0
         self.promises = 0
         self.recorder: Recorder | None = None
+        self.writer: Writer
         self._bulk = False
         self._exits = ExitStack()
 
     def __enter__(self) -> Self:
         with ExitStack() as undo:
             undo.enter_context(self.scene)
-            self.scene.populate(STATIC_ZNODES)
-            self.writer = Writer(self.scene.journal, 0)
+            self.writer = self._populated()
             undo.callback(self._end_recorder)
             undo.callback(self.writer.stop)
             self.start_service()
@@ -65,6 +68,32 @@ class Stage:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._exits.close()
+
+    # -- what each source has of its own ----------------------------------------------------------
+
+    @abstractmethod
+    def _populated(self) -> Writer:
+        """Makes `STATIC_RECORDS` that nobody changes, and the one who writes beside them."""
+
+    @abstractmethod
+    def _grow_bulk(self) -> None:
+        """Creates `BULK_RECORDS` beside those of the writer."""
+
+    @abstractmethod
+    def _fell_bulk(self) -> None:
+        """Deletes them."""
+
+    @abstractmethod
+    def _calm_source(self) -> None:
+        """Ends whatever a fault may have left behind at the source."""
+
+    @abstractmethod
+    def lose_history(self) -> None:
+        """After this a service that was disconnected has to compare everything."""
+
+    @abstractmethod
+    def differences(self) -> list[str]:
+        """One line for each record that is not in the mirror as the contract says. Both sides are at rest."""
 
     # -- the service ------------------------------------------------------------------------------
 
@@ -109,55 +138,46 @@ class Stage:
         yield
         self.start_service()
 
-    # -- ZooKeeper --------------------------------------------------------------------------------
+    def trigger(self) -> None:
+        """Asks for a full sync, if there is somebody to ask; it has to be accepted."""
+        if self.scene.service.running:
+            status, body = self.scene.service.post("/health/sync/trigger")
+            if status != 202 or [self.scene.resource] not in body.values():
+                self.claims.append(f"a trigger was answered with {status}: {body}")
 
-    @contextmanager
-    def without_zookeeper(self, end: Callable[[], None]) -> Iterator[None]:
-        """No ZooKeeper in the block; it is started again afterwards, and the writer goes on.
+    def entry(self) -> dict[str, Any]:
+        """What the service says of the resource now."""
+        return self.scene.service.resource()
 
-        A write that is under way when it ends has an unknown outcome, which the journal finds out.
-        """
-        end()
-        self.scene.disconnect()
-        with self.writer.held():
-            yield
-            self.zookeeper.start()
-            self.scene.connect()
-
-    @contextmanager
-    def frozen_zookeeper(self) -> Iterator[None]:
-        """ZooKeeper is frozen in the block. No write is under way, as it could happen much later."""
-        with self.writer.held():
-            self.zookeeper.pause()
-            try:
-                yield
-            finally:
-                self.zookeeper.resume()
+    # -- the servers ------------------------------------------------------------------------------
 
     def grow_or_fell_bulk(self, *, fell: bool) -> None:
-        """Creates, or deletes, thousands of znodes beside those of the writer."""
-        if fell == self._bulk:
-            self._many(self.scene.zk.transaction, fell=fell)
-            self._bulk = not fell
+        """Creates, or deletes, thousands of records beside those of the writer, unless that was done."""
+        if fell != self._bulk:
+            return
+        if fell:
+            self._fell_bulk()
+        else:
+            self._grow_bulk()
+        self._bulk = not fell
 
-    def _many(self, new_transaction: Callable[[], Any], *, fell: bool) -> None:
-        top = f"{ROOT}/bulk"
-        paths = [top, *(f"{top}/{number}" for number in range(BULK_ZNODES))]
-        for start in range(0, len(paths), _AT_ONCE):
-            transaction = new_transaction()
-            for path in (paths[::-1] if fell else paths)[start : start + _AT_ONCE]:
-                if fell:
-                    transaction.delete(path)
-                else:
-                    transaction.create(path, b'{"bulk": true}')
-            failed = [one for one in transaction.commit() if isinstance(one, Exception)]
-            assert not failed, failed[:3]
+    def calm_down(self) -> None:
+        """Ends whatever a fault may have left behind."""
+        for proxy in (self.scene.source_proxy, self.scene.mongo_proxy):
+            proxy.delay(0.0)
+            proxy.resume()
+            proxy.accept_again()
+        self._calm_source()
+        assert self.mongodb.running, "MongoDB is gone"
+        if not self.scene.service.running:
+            self.crashes.append("the service ended by itself")
+            self.start_service()
 
     # -- time -------------------------------------------------------------------------------------
 
     def hold(self, seconds: float) -> None:
-        """Lets things go on as they are."""
-        threading.Event().wait(seconds)
+        """Lets things go on as they are, for that time of the schedule."""
+        threading.Event().wait(seconds * self.pace)
 
     def until(self, condition: Callable[[], object], seconds: float) -> bool:
         """Returns when the condition is true, or when the time is over: other faults may be in its way."""
@@ -170,22 +190,6 @@ class Stage:
                 pass  # no service, or it does not listen yet
             time.sleep(_POLL_SECONDS)
         return False
-
-    def entry(self) -> dict[str, Any]:
-        """What the service says of the resource now."""
-        return self.scene.service.resource()
-
-    def calm_down(self) -> None:
-        """Ends whatever a fault may have left behind."""
-        for proxy in (self.scene.zk_proxy, self.scene.mongo_proxy):
-            proxy.delay(0.0)
-            proxy.resume()
-            proxy.accept_again()
-        assert self.zookeeper.running, "ZooKeeper is gone"
-        assert self.mongodb.running, "MongoDB is gone"
-        if not self.scene.service.running:
-            self.crashes.append("the service ended by itself")
-            self.start_service()
 
     def wait_in_sync(self, seconds: float) -> None:
         """Returns when the service says that all before this moment is in the mirror."""

@@ -1,42 +1,24 @@
-"""A writer that changes the tree without end, in every way there is, and survives ZooKeeper going away.
-
-Below the journal's root: single znodes are created, set, deleted, deleted and created again; small
-subtrees come and go, one znode after the other or all in one transaction; and now and then a burst.
-"""
+"""A writer that changes the source without end, on a thread: what every pair's writer has."""
 
 from __future__ import annotations
 
 import random
 import threading
-import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from kazoo.exceptions import ConnectionClosedError, ConnectionLoss, OperationTimeoutError, SessionExpiredError
-
-from tests.faults.journal import Journal
-
-UNKNOWN_OUTCOME = (ConnectionLoss, ConnectionClosedError, OperationTimeoutError, SessionExpiredError)
-
 _PAUSE_SECONDS = 0.008
-_RETRY_SECONDS = 0.05
-_NAMES = 400
-_TREES = 30
-_BURST = 120
-# Around "/" in the order of bytes: the ids below a path are a range, and these are its neighbours.
-_SUFFIXES = ("", "-", ".a", "0", " b", "é", "!")
-_VALUES = (b"", b'{"n": %d}', b"[%d]", b"text %d", b"\xff\x00%d", b'{"n": %d, "n": 1}', b"%d" + b"x" * 5_000)
+
+Act = Callable[[], None]
 
 
-class Writer:
-    """Writes on a thread from `start` to `stop`. `errors`: what nobody expected; then it has ended."""
+class Writer(ABC):
+    """Writes from `start` to `stop`. `errors`: what nobody expected; then it has ended."""
 
-    def __init__(self, journal: Journal, seed: int) -> None:
+    def __init__(self, seed: int) -> None:
         self.errors: list[str] = []
-        self._journal = journal
         self._random = random.Random(seed)
-        self._lone = [f"{journal.root}/one-{number}{self._suffix()}" for number in range(_NAMES)]
-        self._trees = [f"{journal.root}/tree-{number}{self._suffix()}" for number in range(_TREES)]
         self._turn = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="chaos-writer", daemon=True)
@@ -48,7 +30,8 @@ class Writer:
     def stop(self) -> None:
         """Returns when the last write is over and its outcome is known."""
         self._stop.set()
-        self._thread.join(60)
+        if self._thread.ident is not None:
+            self._thread.join(60)
         if self._thread.is_alive():
             self.errors.append("the writer does not end")
 
@@ -63,102 +46,24 @@ class Writer:
         with self._turn:
             self._random.seed(seed)
 
-    # -- the thread -------------------------------------------------------------------------------
+    @property
+    @abstractmethod
+    def _actions(self) -> Sequence[tuple[Act, int]]:
+        """What it does, and how often beside the others."""
+
+    def _write(self) -> None:
+        """Does one thing."""
+        with self._turn:
+            act = self._random.choices(*zip(*self._actions, strict=True))[0]
+            act()
 
     def _run(self) -> None:
         try:
             while not self._stop.wait(_PAUSE_SECONDS):
-                with self._turn:
-                    act = self._random.choices(*zip(*self._actions, strict=True))[0]
-                    self._attempt(act)
-                self._learn()
+                self._write()
         except Exception as error:
             self.errors.append(f"the writer failed: {type(error).__name__}: {error}")
 
-    def _attempt(self, act: Callable[[], None]) -> None:
-        try:
-            act()
-        except UNKNOWN_OUTCOME:
-            self._stop.wait(_RETRY_SECONDS)  # `_learn` asks what became of it
-
-    def _learn(self) -> None:
-        """Asks, once ZooKeeper is there again, what became of writes that were not acknowledged."""
-        while self._journal.unresolved:
-            with self._turn:
-                try:
-                    self._journal.resolve()
-                except UNKNOWN_OUTCOME:
-                    pass
-                else:
-                    return
-            time.sleep(_RETRY_SECONDS)
-
-    @property
-    def _actions(self) -> list[tuple[Callable[[], None], int]]:
-        return [
-            (self._change_one, 60),
-            (self._reborn, 12),
-            (self._grow_tree, 8),
-            (self._fell_tree, 6),
-            (self._fell_tree_at_once, 4),
-            (self._burst, 1),
-        ]
-
-    # -- what it does -----------------------------------------------------------------------------
-
-    def _change_one(self) -> None:
-        path = self._pick(self._lone)
-        if not self._journal.exists(path):
-            self._journal.create(path, self._value())
-        elif self._random.random() < 0.3:
-            self._journal.delete(path)
-        else:
-            self._journal.set(path, self._value())
-
-    def _reborn(self) -> None:
-        path = self._pick(self._lone)
-        if self._journal.exists(path):
-            self._journal.delete(path)
-        self._journal.create(path, self._value())
-
-    def _grow_tree(self) -> None:
-        top = self._pick(self._trees)
-        paths = [
-            top,
-            *(f"{top}/{number}" for number in range(6)),
-            *(f"{top}/3/{number}{top[-1]}" for number in range(4)),
-        ]
-        missing = [path for path in paths if not self._journal.exists(path)]
-        if missing and self._random.random() < 0.5:
-            self._journal.create_all(missing, self._value())
-            return
-        for path in missing:
-            self._journal.create(path, self._value())
-
-    def _standing(self, top: str) -> list[str]:
-        """What is there of a tree, children before their parents."""
-        below = top + "/"
-        paths = [path for path in self._journal.paths if path == top or path.startswith(below)]
-        return sorted((path for path in paths if self._journal.exists(path)), reverse=True)
-
-    def _fell_tree(self) -> None:
-        for path in self._standing(self._pick(self._trees)):
-            self._journal.delete(path)
-
-    def _fell_tree_at_once(self) -> None:
-        self._journal.delete_all(self._standing(self._pick(self._trees)))
-
-    def _burst(self) -> None:
-        for _ in range(_BURST):
-            self._change_one()
-
-    def _pick(self, paths: Sequence[str]) -> str:
+    def _pick(self, names: Sequence[str]) -> str:
         """The first are hot, the last cold: what goes wrong with a cold one stays to be seen."""
-        return paths[int(len(paths) * self._random.random() ** 2)]
-
-    def _suffix(self) -> str:
-        return self._random.choice(_SUFFIXES)
-
-    def _value(self) -> bytes:
-        value = self._random.choice(_VALUES)
-        return value % self._random.randrange(10**6) if b"%d" in value else value
+        return names[int(len(names) * self._random.random() ** 2)]

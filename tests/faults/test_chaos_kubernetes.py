@@ -1,0 +1,69 @@
+"""A short chaos run on Kubernetes → MongoDB: every kind of fault, then the mirror is equal and no claim was false."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hybridsync.embedded import MongoServer
+from tests.fakes.kube_api import kube_api
+from tests.faults.chaos.episode import run
+from tests.faults.chaos.kubernetes_faults import KUBERNETES_FAULTS
+from tests.faults.chaos.kubernetes_stage import TYPES, KubernetesStage
+from tests.faults.chaos.report import Report
+
+SEED = 1617
+"""One whose first episodes have every kind of fault."""
+
+EPISODES = 3
+STEPS = 7
+PACE = 0.3
+
+
+@pytest.fixture
+def stage(own_mongodb: MongoServer, tmp_path: Path) -> Iterator[KubernetesStage]:
+    with kube_api(*TYPES) as api:
+        yield KubernetesStage(api, own_mongodb, tmp_path)
+
+
+@pytest.mark.timeout(600)
+def test_after_every_kind_of_fault_the_mirror_is_equal_and_no_claim_was_false(stage: KubernetesStage) -> None:
+    def enough(report: Report) -> bool:
+        return len(report.outcomes) == EPISODES
+
+    print(f"seed {SEED}")
+    stage.pace = PACE
+    report = run(stage, KUBERNETES_FAULTS, SEED, enough=enough, tell=print, steps=STEPS)
+
+    logs = [line for outcome in report.outcomes for line in outcome.log[-40:]]
+    assert report.clean, "\n".join([report.text(), *logs])
+    assert len(report.outcomes) == EPISODES
+    assert report.faults.keys() == set(KUBERNETES_FAULTS), f"of seed {SEED} not every kind came"
+    assert sum(outcome.promises for outcome in report.outcomes) > 20
+    assert all(outcome.changes > 20 for outcome in report.outcomes)
+
+
+def test_a_run_finds_a_lost_change_a_phantom_a_wrong_value_and_a_false_claim(stage: KubernetesStage) -> None:
+    def plant(stage: KubernetesStage) -> None:
+        stage.scene.journal.put("prod/claimed", {"spec": {"n": 1}})
+        stage.wait_in_sync(60)
+        stage.scene.collection.delete_one({"_id": "prod/claimed"})
+        assert stage.until(lambda: stage.recorder and stage.recorder.violations, 60)
+        stage.scene.collection.insert_one({"_id": "prod/phantom", "uid": "x", "version": "1"})
+        stage.scene.collection.delete_one({"_id": "group-3/member-310"})
+        stage.scene.collection.update_one({"_id": "group-3/member-311"}, {"$set": {"value.spec.n": 312}})
+
+    report = run(stage, KUBERNETES_FAULTS, 1, enough=lambda _: True, tell=print, steps=0, before_comparison=plant)
+
+    (outcome,) = report.outcomes
+    assert outcome.lost[:2] == ["missing: group-3/member-310", "missing: prod/claimed"]
+    assert [line.partition(" is ")[0] for line in outcome.lost[2:]] == ["group-3/member-311: value"]
+    assert outcome.phantom == ["not at the source: 'prod/phantom'"]
+    assert outcome.stale_claims
+    assert all("prod/claimed: the mirror holds None" in line for line in outcome.stale_claims)
+    assert not report.clean
+    assert "| lost | 3 |" in report.text()
+    assert "| phantom | 1 |" in report.text()
+    assert "## Episode 1 went wrong" in report.text()
