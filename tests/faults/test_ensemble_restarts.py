@@ -56,7 +56,7 @@ def test_the_leader_is_killed(scene: EnsembleScene, on_the_leader: bool) -> None
 
     assert next_leader is not leader
     assert recorder.checked_promises > 0
-    assert {answer.ready for answer in recorder.answers if answer.sync["lastResult"]} == {200}
+    assert recorder.readiness == {200}
 
 
 def test_every_server_is_restarted_one_after_the_other(scene: EnsembleScene) -> None:
