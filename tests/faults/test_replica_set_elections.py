@@ -66,9 +66,10 @@ def test_the_first_full_sync_is_made_whole_over_an_election(new_scene: NewScene,
     scene.zk_proxy.delay(0.15)  # the listing takes some seconds, and what it has read is written meanwhile
     with scene.service, scene.recorder() as recorder:
         wait_until(lambda: scene.collection.estimated_document_count() > 0, "some of it is written")
-        end(scene.members.wait_primary())
-        written = scene.collection.count_documents({})
+        primary = scene.members.wait_primary()
+        written = scene.collection.count_documents({})  # asked before it ends: afterwards that waits for the next one
         assert scene.service.get("/health/ready")[0] == 503
+        end(primary)
         scene.zk_proxy.delay(0.0)
         scene.service.wait_ready()
         scene.assert_equal_at_rest()
