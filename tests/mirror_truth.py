@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from bson.int64 import Int64
 from kazoo.client import KazooClient
@@ -19,6 +19,7 @@ from kazoo.exceptions import NoNodeError
 from kazoo.protocol.states import ZnodeStat
 from pymongo.collection import Collection
 
+T = TypeVar("T")
 Document = Mapping[str, Any]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -62,11 +63,20 @@ def differences(
     aware datetimes (`tz_aware=True`).
     """
     tree = {path: znode for path, znode in tree_of(client, root).items() if wanted(path)}
+    return record_differences(
+        tree, collection, lambda znode, document: document_differences(document["_id"], znode, document, root)
+    )
+
+
+def record_differences(
+    source: Mapping[str, T], collection: Collection[dict[str, Any]], differs: Callable[[T, Document], list[str]]
+) -> list[str]:
+    """The same for records of any kind: key → what the source has; `differs` says what is wrong with one document."""
     mirror = {document["_id"]: document for document in collection.find({})}
-    found = [f"missing: {path}" for path in sorted(tree.keys() - mirror.keys())]
-    found += [f"not at the source: {path!r}" for path in sorted(mirror.keys() - tree.keys(), key=str)]
-    for path in sorted(tree.keys() & mirror.keys()):
-        found += [f"{path}: {line}" for line in document_differences(path, tree[path], mirror[path], root)]
+    found = [f"missing: {key}" for key in sorted(source.keys() - mirror.keys())]
+    found += [f"not at the source: {key!r}" for key in sorted(mirror.keys() - source.keys(), key=str)]
+    for key in sorted(source.keys() & mirror.keys()):
+        found += [f"{key}: {line}" for line in differs(source[key], mirror[key])]
     return found[:_LONGEST_LIST] + ([f"and {len(found) - _LONGEST_LIST} more"] if len(found) > _LONGEST_LIST else [])
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from pymongo.database import Database
 
 from tests.fakes.kube_api import KubeApi
+from tests.kube_truth import key_of
 from tests.service import Service
 
 DEPLOYMENTS = {"type": "kubernetes", "api": "apps/v1", "plural": "deployments"}
@@ -38,7 +39,7 @@ class Cluster:
     def served(self, plural: str = "deployments") -> dict[str, Any]:
         """Key → uid and version of what the server holds."""
         objects = self.api.do(lambda: [one["metadata"] for one in self.api.store.objects(plural)])
-        return {_key(one): (one["uid"], one["resourceVersion"]) for one in objects}
+        return {key_of(one): (one["uid"], one["resourceVersion"]) for one in objects}
 
     def mirrored(self, plural: str = "deployments") -> dict[str, Any]:
         """The same of what the collection holds."""
@@ -54,7 +55,3 @@ class Cluster:
         found = self.database[plural].find_one({"_id": key})
         assert found is not None, f"no document {key}"
         return found
-
-
-def _key(metadata: dict[str, Any]) -> str:
-    return f"{metadata['namespace']}/{metadata['name']}" if metadata.get("namespace") else str(metadata["name"])

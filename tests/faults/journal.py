@@ -10,14 +10,14 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
-from kazoo.client import KazooClient, TransactionRequest
+from kazoo.client import KazooClient
 from pymongo.collection import Collection
 
 from tests.faults.histories import Histories, State
+from tests.znodes import create_many, delete_many
 
 _UNKNOWN = -1
 """The mzxid of a state whose writing was begun and not yet acknowledged."""
@@ -30,11 +30,6 @@ class Journal(Histories[int]):
         super().__init__()
         self.root = root
         self.client = client
-
-    @property
-    def paths(self) -> list[str]:
-        """Every path that was ever written."""
-        return self.keys
 
     def held(self, collection: Collection[dict[str, Any]]) -> Mapping[str, int]:
         """What a mirror holds of the paths: path → version."""
@@ -59,24 +54,18 @@ class Journal(Histories[int]):
         self._acknowledged(state, None)
 
     def create_all(self, paths: Sequence[str], value: bytes) -> None:
-        """Creates znodes in one transaction, parents before their children."""
+        """Creates up to 500 znodes in one transaction, parents before their children."""
         states = [self._begun(path, _UNKNOWN) for path in paths]
-        transaction = self.client.transaction()
-        for path in paths:
-            transaction.create(path, value)
-        _commit(transaction)
+        create_many(self.client, paths, value)
         stat = self.client.exists(paths[0])  # all have the id of the transaction
         assert stat is not None, f"{paths[0]} was created and is not there"
         for state in states:
             self._acknowledged(state, stat.mzxid)
 
     def delete_all(self, paths: Sequence[str]) -> None:
-        """Deletes znodes in one transaction, children before their parents."""
+        """Deletes up to 500 znodes in one transaction, children before their parents."""
         states = [self._begun(path, None) for path in paths]
-        transaction = self.client.transaction()
-        for path in paths:
-            transaction.delete(path)
-        _commit(transaction)
+        delete_many(self.client, paths)
         for state in states:
             self._acknowledged(state, None)
 
@@ -100,9 +89,7 @@ class Journal(Histories[int]):
             history = self._histories[path]
             before = history[-2].version if len(history) > 1 else None
             if mzxid != before:
-                history[-1].version = mzxid
-                history[-1].acknowledged = datetime.now(UTC)
-                self._writes += 1
+                self._acknowledged(history[-1], mzxid)
             else:
                 history.pop()
                 if not history:
@@ -115,12 +102,6 @@ class Journal(Histories[int]):
         if held is None or _UNKNOWN not in allowed:
             return False
         return held > max((state.version for state in history if state.version is not None), default=0)
-
-
-def _commit(transaction: TransactionRequest) -> None:
-    """Commits; the connection's errors are raised, and any other is one of the test."""
-    failed = [one for one in transaction.commit() if isinstance(one, Exception)]
-    assert not failed, failed[:3]
 
 
 class Churn:

@@ -16,11 +16,11 @@ from tests.mirror_truth import tree_of, wait_until_equal
 from tests.proxy import TcpProxy
 from tests.servers import connected
 from tests.service import Service, settings_for
+from tests.znodes import create_many, delete_many
 
 __all__ = ["FAST", "Scene", "now"]
 
 FAST = {"CONFIRM_INTERVAL_SECONDS": "0.1", "ZOOKEEPER_SESSION_TIMEOUT_SECONDS": "2"}
-_AT_ONCE = 500
 
 
 class Scene(ServiceScene):
@@ -79,22 +79,11 @@ class Scene(ServiceScene):
             if number % 100 == 0:
                 paths.append(parent)
             paths.append(f"{parent}/member-{number}")
-        for start in range(0, len(paths), _AT_ONCE):
-            transaction = self.zk.transaction()
-            for path in paths[start : start + _AT_ONCE]:
-                transaction.create(path, value)
-            failed = [one for one in transaction.commit() if isinstance(one, Exception)]
-            assert not failed, failed[:3]
+        create_many(self.zk, paths, value)
 
     def delete_tree(self) -> None:
         """Deletes the root and everything below it, many znodes at once."""
-        deepest_first = sorted(tree_of(self.zk, self.root), reverse=True)
-        for start in range(0, len(deepest_first), _AT_ONCE):
-            transaction = self.zk.transaction()
-            for path in deepest_first[start : start + _AT_ONCE]:
-                transaction.delete(path)
-            failed = [one for one in transaction.commit() if isinstance(one, Exception)]
-            assert not failed, failed[:3]
+        delete_many(self.zk, sorted(tree_of(self.zk, self.root), reverse=True))
 
     def churn(self, **options: Any) -> Churn:
         """A writer for the length of a block."""

@@ -20,6 +20,7 @@ from tests.ensemble import Ensemble
 from tests.mirror_truth import wait_until_equal
 from tests.servers import GivenMongo, connected, with_database
 from tests.service import Service, moment, settings_for
+from tests.znodes import create_many
 
 INSTANCES = 10
 ROOT = "/services"
@@ -78,11 +79,9 @@ def ensemble(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ensemble]:
     with Ensemble(tmp_path_factory.mktemp("ensemble")) as ensemble, connected(ensemble.hosts) as client:
         client.ensure_path(ROOT)
         for group in range(3):
-            transaction = client.transaction()
-            transaction.create(f"{ROOT}/group-{group}", b"{}")
-            for number in range(100):
-                transaction.create(f"{ROOT}/group-{group}/member-{number}", b'{"host": "10.0.0.1"}')
-            assert not [one for one in transaction.commit() if isinstance(one, Exception)]
+            top = f"{ROOT}/group-{group}"
+            create_many(client, [top], b"{}")
+            create_many(client, [f"{top}/member-{number}" for number in range(100)], b'{"host": "10.0.0.1"}')
         yield ensemble
 
 

@@ -21,6 +21,12 @@ from tests.eventually import eventually
 TARGET = Target("apps/v1", "deployments")
 
 
+async def let_it_run() -> None:
+    """Some turns of the loop, for what follows from what was just heard."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
 class Server:
     """Says what the test says: `lines` of the one watch, and the `present` version of the collection."""
 
@@ -45,8 +51,7 @@ class Server:
         metadata = {"name": "web", "namespace": "prod", "uid": "u", "resourceVersion": version}
         self._told.put_nowait(json.dumps({"type": kind, "object": {"metadata": metadata}}).encode())
         await eventually(lambda: watch.position == version, what=f"{version} is heard of")
-        for _ in range(20):
-            await asyncio.sleep(0)
+        await let_it_run()
 
     async def version(self, namespace: str) -> str:
         self.asked += 1
@@ -75,8 +80,7 @@ async def asking(watch: KubeWatch, server: Server) -> AsyncIterator[asyncio.Task
     probe = asyncio.create_task(watch.probe())
     try:
         await eventually(lambda: server.asked > before, what="the present version is asked for")
-        for _ in range(20):
-            await asyncio.sleep(0)
+        await let_it_run()
         yield probe
     finally:
         probe.cancel()

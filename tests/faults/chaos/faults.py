@@ -97,24 +97,6 @@ def _mongodb_killed(stage: Stage, step: Step) -> Iterator[None]:
 
 
 @contextmanager
-def _killed(stage: Stage, step: Step) -> Iterator[None]:
-    with stage.without_service(stage.kill_service):
-        yield
-
-
-@contextmanager
-def _terminated(stage: Stage, step: Step) -> Iterator[None]:
-    with stage.without_service(stage.terminate_service):
-        yield
-
-
-@contextmanager
-def _killed_in_sync(stage: Stage, step: Step) -> Iterator[None]:
-    with _killed_during(stage, fell=False, met=lambda: _progress(stage, "inserted", "updated")):
-        yield
-
-
-@contextmanager
 def _killed_in_sweep(stage: Stage, step: Step) -> Iterator[None]:
     stage.grow_or_fell_bulk(fell=False)
     stage.until(lambda: stage.entry()["inSync"], LONG_SECONDS)
@@ -172,10 +154,14 @@ MONGODB_AND_SERVICE_FAULTS: Faults[Stage] = {
     **link_faults("MongoDB", Target.MONGODB_LINK, lambda stage: stage.scene.mongo_proxy),
     kind("MongoDB paused", Target.MONGODB): _mongodb_frozen,
     kind("MongoDB killed and started", Target.MONGODB): _mongodb_killed,
-    kind("hybridsync killed and started", Target.SERVICE): _killed,
-    kind("hybridsync killed in a full sync", *KILLED_IN_SWEEP.holds): _killed_in_sync,
+    kind("hybridsync killed and started", Target.SERVICE): lambda stage, _: stage.without_service(stage.kill_service),
+    kind("hybridsync killed in a full sync", *KILLED_IN_SWEEP.holds): lambda stage, _: _killed_during(
+        stage, fell=False, met=lambda: _progress(stage, "inserted", "updated")
+    ),
     KILLED_IN_SWEEP: _killed_in_sweep,
     kind("hybridsync killed with writes under way", Target.SERVICE, Target.MONGODB_LINK): _killed_while_slow,
-    kind("hybridsync terminated and started", Target.SERVICE): _terminated,
+    kind("hybridsync terminated and started", Target.SERVICE): lambda stage, _: stage.without_service(
+        stage.terminate_service
+    ),
     kind("full sync triggered", Target.SERVICE): _triggered,
 }

@@ -44,17 +44,10 @@ def _half_open(stage: KubernetesStage, step: Step) -> Iterator[None]:
 
 
 @contextmanager
-def _ended(stage: KubernetesStage, step: Step) -> Iterator[None]:
-    stage.api.end_watches()
+def _before_and_after(act: Callable[[], None]) -> Iterator[None]:
+    act()
     yield
-    stage.api.end_watches()
-
-
-@contextmanager
-def _cut(stage: KubernetesStage, step: Step) -> Iterator[None]:
-    stage.api.cut_watches()
-    yield
-    stage.api.cut_watches()
+    act()
 
 
 @contextmanager
@@ -152,8 +145,8 @@ _ALL_BUT_MONGODB = (Target.SOURCE, Target.SOURCE_LINK, Target.SERVICE)
 KUBERNETES_FAULTS: Faults[KubernetesStage] = {
     **link_faults("API server", Target.SOURCE_LINK, lambda stage: stage.scene.source_proxy),
     kind("API server connection half open", *_ALL_BUT_MONGODB): _half_open,
-    kind("watches ended in good order", Target.SOURCE): _ended,
-    kind("watches cut", Target.SOURCE): _cut,
+    kind("watches ended in good order", Target.SOURCE): lambda stage, _: _before_and_after(stage.api.end_watches),
+    kind("watches cut", Target.SOURCE): lambda stage, _: _before_and_after(stage.api.cut_watches),
     kind("watches closed at once", Target.SOURCE): _closed_at_once,
     kind("watches open and silent", *_ALL_BUT_MONGODB): _deaf,
     kind("history compacted, 410 as event", Target.SOURCE, Target.SOURCE_LINK): _compacted(as_http=False),

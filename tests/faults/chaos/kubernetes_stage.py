@@ -7,9 +7,9 @@ from pathlib import Path
 from hybridsync.embedded import MongoServer
 from tests.fakes.kube_api import CONFIG_MAPS, DEPLOYMENTS, KubeApi
 from tests.faults.chaos.kubernetes_scene import KubernetesScene
-from tests.faults.chaos.kubernetes_truth import differences
 from tests.faults.chaos.kubernetes_writer import KubernetesWriter
 from tests.faults.chaos.stage import BULK_RECORDS, SETTINGS, STATIC_RECORDS, Stage
+from tests.kube_truth import differences
 
 TYPES = (DEPLOYMENTS, CONFIG_MAPS)
 """The one that is mirrored, and another one."""

@@ -28,36 +28,20 @@ def _expired(stage: ZooKeeperStage, step: Step) -> Iterator[None]:
 
 
 @contextmanager
-def _frozen(stage: ZooKeeperStage, step: Step) -> Iterator[None]:
-    with stage.frozen_zookeeper():
-        yield
-
-
-@contextmanager
 def _frozen_for_long(stage: ZooKeeperStage, step: Step) -> Iterator[None]:
     with stage.frozen_zookeeper():
         yield
         stage.until(lambda: stage.scene.service.logged("ZooKeeper session over"), LONG_SECONDS)
 
 
-@contextmanager
-def _stopped(stage: ZooKeeperStage, step: Step) -> Iterator[None]:
-    with stage.without_zookeeper(stage.zookeeper.stop):
-        yield
-
-
-@contextmanager
-def _killed(stage: ZooKeeperStage, step: Step) -> Iterator[None]:
-    with stage.without_zookeeper(stage.zookeeper.kill):
-        yield
-
-
 ZOOKEEPER_FAULTS: Faults[ZooKeeperStage] = {
     **link_faults("ZooKeeper", Target.SOURCE_LINK, lambda stage: stage.scene.source_proxy),
     kind("ZooKeeper session expired from outside", Target.SOURCE): _expired,
-    kind("ZooKeeper paused for less than the session", Target.SOURCE): _frozen,
+    kind("ZooKeeper paused for less than the session", Target.SOURCE): lambda stage, _: stage.frozen_zookeeper(),
     kind("ZooKeeper paused for longer than the session", Target.SOURCE): _frozen_for_long,
-    kind("ZooKeeper stopped and started", Target.SOURCE): _stopped,
-    kind("ZooKeeper killed and started", Target.SOURCE): _killed,
+    kind("ZooKeeper stopped and started", Target.SOURCE): lambda stage, _: stage.without_zookeeper(
+        stage.zookeeper.stop
+    ),
+    kind("ZooKeeper killed and started", Target.SOURCE): lambda stage, _: stage.without_zookeeper(stage.zookeeper.kill),
     **MONGODB_AND_SERVICE_FAULTS,
 }

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from kazoo.client import TransactionRequest
-
 from hybridsync.embedded import MongoServer, ZooKeeperServer
 from tests.faults.chaos.stage import BULK_RECORDS, SETTINGS, STATIC_RECORDS, Stage
 from tests.faults.chaos.zookeeper_writer import ZooKeeperWriter
 from tests.faults.scene import Scene
 from tests.mirror_truth import differences
+from tests.znodes import create_many, delete_many
 
 ROOT = "/services"
 _BULK = [f"{ROOT}/bulk", *(f"{ROOT}/bulk/{number}" for number in range(BULK_RECORDS))]
-_AT_ONCE = 500
 
 
 class ZooKeeperStage(Stage):
@@ -33,18 +31,10 @@ class ZooKeeperStage(Stage):
         return ZooKeeperWriter(self.scene.journal, 0)
 
     def _grow_bulk(self) -> None:
-        for start in range(0, len(_BULK), _AT_ONCE):
-            transaction = self.scene.zk.transaction()
-            for path in _BULK[start : start + _AT_ONCE]:
-                transaction.create(path, b'{"bulk": true}')
-            _commit(transaction)
+        create_many(self.scene.zk, _BULK, b'{"bulk": true}')
 
     def _fell_bulk(self) -> None:
-        for start in range(0, len(_BULK), _AT_ONCE):
-            transaction = self.scene.zk.transaction()
-            for path in _BULK[::-1][start : start + _AT_ONCE]:
-                transaction.delete(path)
-            _commit(transaction)
+        delete_many(self.scene.zk, _BULK[::-1])
 
     def _calm_source(self) -> None:
         assert self.zookeeper.running, "ZooKeeper is gone"
@@ -78,8 +68,3 @@ class ZooKeeperStage(Stage):
                 yield
             finally:
                 self.zookeeper.resume()
-
-
-def _commit(transaction: TransactionRequest) -> None:
-    failed = [one for one in transaction.commit() if isinstance(one, Exception)]
-    assert not failed, failed[:3]

@@ -97,7 +97,7 @@ class ZooKeeperWriter(Writer):
     def _standing(self, top: str) -> list[str]:
         """What is there of a tree, children before their parents."""
         below = top + "/"
-        paths = [path for path in self._journal.paths if path == top or path.startswith(below)]
+        paths = [path for path in self._journal.keys if path == top or path.startswith(below)]
         return sorted((path for path in paths if self._journal.exists(path)), reverse=True)
 
     def _fell_tree(self) -> None:

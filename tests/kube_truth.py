@@ -9,8 +9,9 @@ from typing import Any
 
 from pymongo.collection import Collection
 
+from tests.mirror_truth import record_differences
+
 _FIELDS = {"_id", "uid", "namespace", "name", "labels", "value", "version", "syncedAt"}
-_LONGEST_LIST = 20
 _DEEPEST = 90
 """Levels that BSON holds in any case, within a document."""
 
@@ -20,13 +21,8 @@ def differences(served: Iterable[Mapping[str, Any]], collection: Collection[dict
 
     Both sides must be at rest. The database handle must give aware datetimes (`tz_aware=True`).
     """
-    objects = {_key(one["metadata"]): one for one in served}
-    mirror = {document["_id"]: document for document in collection.find({})}
-    found = [f"missing: {key}" for key in sorted(objects.keys() - mirror.keys())]
-    found += [f"not at the source: {key!r}" for key in sorted(mirror.keys() - objects.keys(), key=str)]
-    for key in sorted(objects.keys() & mirror.keys()):
-        found += [f"{key}: {line}" for line in document_differences(objects[key], mirror[key])]
-    return found[:_LONGEST_LIST] + ([f"and {len(found) - _LONGEST_LIST} more"] if len(found) > _LONGEST_LIST else [])
+    objects = {key_of(one["metadata"]): one for one in served}
+    return record_differences(objects, collection, document_differences)
 
 
 def document_differences(served: Mapping[str, Any], document: Mapping[str, Any]) -> list[str]:
@@ -58,7 +54,8 @@ def document_differences(served: Mapping[str, Any], document: Mapping[str, Any])
     return found
 
 
-def _key(metadata: Mapping[str, Any]) -> str:
+def key_of(metadata: Mapping[str, Any]) -> str:
+    """The `_id` of the object with this metadata."""
     return f"{metadata['namespace']}/{metadata['name']}" if metadata.get("namespace") else str(metadata["name"])
 
 
