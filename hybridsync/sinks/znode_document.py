@@ -1,7 +1,8 @@
 """From a znode to the document that stands for it: pure functions, no I/O.
 
 The document is put together as BSON bytes right here, once: the text of a value is copied as it is,
-numbers and dates are packed by `struct`, and only a JSON value goes through an encoder. pymongo gets
+numbers and dates are packed by `struct`, and only a JSON value goes through an encoder. Where native/ was built,
+the common documents come from there, with the same bytes. pymongo gets
 a `RawBSONDocument` and encodes nothing again. BSON's layout: https://bsonspec.org/spec.html
 
 Fields come in one fixed order and `syncedAt` is the last one, so two documents are the same
@@ -15,6 +16,7 @@ import struct
 
 from bson.raw_bson import RawBSONDocument
 
+from hybridsync import native
 from hybridsync.model import Record
 from hybridsync.sinks.codec import MAX_DOCUMENT_BYTES, PlainEncoding
 from hybridsync.sinks.json_value import json_element
@@ -47,6 +49,10 @@ def encode(record: Record, root: str, synced_at: int) -> RawBSONDocument:
     `root` is the mirrored path: its own document has no parent. `synced_at`: milliseconds since 1970. A
     value for which no document of 16 MiB is enough still comes back; whether it fits is for the caller to see.
     """
+    if native.QUICK is not None:
+        made = native.QUICK.znode_document(record.key, record.value, record.meta, root, synced_at)
+        if made is not None:
+            return RawBSONDocument(made)
     data = record.value
     if structured := _STRUCTURED.match(data):
         element = json_element(data, structured.end() - 1)

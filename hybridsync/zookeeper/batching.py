@@ -37,6 +37,9 @@ QUEUED_NAMES = 10_000
 
 LOOK_AT_FRAMES = 1_000
 
+_new = tuple.__new__
+"""Makes a named tuple of a tuple without a call into Python: this file sees every path of a tree."""
+
 
 class Sizes:
     """What is known of the values of one parent or family: bytes of a large recent one, how many were seen."""
@@ -220,7 +223,7 @@ class _Draft:
             return len(paths)
         self._request_bytes += size
         self.cost += cost * len(paths)
-        self.ops += [Op(GET_DATA, path) for path in paths]
+        self.ops += [_new(Op, (GET_DATA, path)) for path in paths]
         return len(paths)
 
     def add(self, kind: int, path: bytes, cost: float) -> bool:

@@ -13,7 +13,6 @@ from typing import NamedTuple, Protocol
 
 from hybridsync.errors import ListingFailed
 from hybridsync.model import Record
-from hybridsync.znode import version_from
 from hybridsync.zookeeper.batching import Batcher, Expansion, Frame, Request, Run, Sizes
 from hybridsync.zookeeper.calls import Answer
 from hybridsync.zookeeper.session import Session
@@ -138,8 +137,8 @@ class _Reader:
             if result.__class__ is not Data:
                 self._failed(path, result, piece)
                 continue
-            value, stat = result
-            found.append(_new(Record, (path, value, version_from(stat[0], stat[1], stat[3]), stat)))
+            value, stat, version = result
+            found.append(_new(Record, (path, value, version, stat)))
             if len(value) > largest:
                 largest = len(value)
             if stat[9] and self._descend and not self._leave_out.nothing_below(path):

@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import ClassVar, Final, NamedTuple, TypeAlias
 
-from hybridsync.znode import Stat
+from hybridsync import native
+from hybridsync.znode import Stat, version_from
 
 GET_DATA: Final = 4
 GET_CHILDREN: Final = 8
@@ -56,10 +59,11 @@ NO_AUTH: Final = ErrorCode(-102)
 
 
 class Data(NamedTuple):
-    """The bytes of a znode and its stat."""
+    """The bytes of a znode, its stat, and the version of that state (`znode.version_of`)."""
 
     value: bytes
     stat: Stat
+    version: int
 
 
 OpResult: TypeAlias = Data | list[str] | ErrorCode
@@ -94,38 +98,59 @@ class MultiRead:
         """One result per operation, in order. Raises `MalformedAnswer`."""
         results: list[OpResult] = []
         try:
-            for kind, _ in self.ops:
-                # The common case first and in line: at 100,000 znodes a second every call counts.
-                got, done, err, length = _HEADER_AND_INT.unpack_from(buffer, offset)
-                if got == GET_DATA == kind and not done and not err and length >= -1:
-                    start = offset + _HEADER_AND_INT.size
-                    offset = start + length if length > 0 else start
-                    # unpack_from fails when the stat, and with it the value in front of it, is not all there
-                    stat = _new(Stat, _STAT.unpack_from(buffer, offset))
-                    results.append(_new(Data, (buffer[start:offset], stat)))
-                    offset += _STAT.size
-                    continue
-                offset += _MULTI_HEADER.size
-                if done:
-                    raise MalformedAnswer(f"{len(results)} results for {len(self.ops)} operations")
-                result: OpResult
-                if err != (length if got == _ERROR else 0):
-                    raise MalformedAnswer(f"error {err} in the header of a result of kind {got}")
-                if got == _ERROR:
-                    result, offset = ErrorCode(_INT.unpack_from(buffer, offset)[0]), offset + _INT.size
-                elif got != kind:
-                    raise MalformedAnswer(f"a result of kind {got} for an operation of kind {kind}")
-                elif kind == GET_DATA:
-                    raise MalformedAnswer(f"a value of {length} bytes")
-                else:
-                    result, offset = _read_names(buffer, offset)
-                results.append(result)
+            for kind, run in groupby(self.ops, itemgetter(0)):
+                end = len(results) + sum(1 for _ in run)
+                while len(results) < end:
+                    if kind == GET_DATA:
+                        values, offset = _read_values(buffer, offset, end - len(results))
+                        results += values
+                    if len(results) < end:
+                        offset = self._read_any(kind, buffer, offset, results)
             _, done, _ = _MULTI_HEADER.unpack_from(buffer, offset)
         except struct.error:
             raise MalformedAnswer(f"a multiRead answer of {len(buffer)} bytes is cut short") from None
         if not done or offset + _MULTI_HEADER.size != len(buffer):
             raise MalformedAnswer(f"more than {len(self.ops)} results")
         return results
+
+    def _read_any(self, kind: int, buffer: bytes, offset: int, results: list[OpResult]) -> int:
+        """Adds the one result at `offset`, of an operation of `kind`, whatever it is; returns where it ends."""
+        got, done, err, length = _HEADER_AND_INT.unpack_from(buffer, offset)
+        offset += _MULTI_HEADER.size
+        result: OpResult
+        if done:
+            raise MalformedAnswer(f"{len(results)} results for {len(self.ops)} operations")
+        if err != (length if got == _ERROR else 0):
+            raise MalformedAnswer(f"error {err} in the header of a result of kind {got}")
+        if got == _ERROR:
+            result, offset = ErrorCode(_INT.unpack_from(buffer, offset)[0]), offset + _INT.size
+        elif got != kind:
+            raise MalformedAnswer(f"a result of kind {got} for an operation of kind {kind}")
+        elif kind == GET_DATA:
+            _STAT.unpack_from(buffer, offset + _INT.size + max(length, 0))  # cut short, or else:
+            raise MalformedAnswer(f"a value of {length} bytes")
+        else:
+            result, offset = _read_names(buffer, offset)
+        results.append(result)
+        return offset
+
+
+def _read_values(buffer: bytes, offset: int, most: int) -> tuple[list[Data], int]:
+    """The up to `most` values that follow each other from `offset` on, and where they end: at anything else."""
+    if native.QUICK is not None:
+        return native.QUICK.znode_values(buffer, offset, most, Data, Stat)
+    values: list[Data] = []
+    last = len(buffer) - _HEADER_AND_INT.size - _STAT.size
+    while len(values) < most and offset <= last:
+        got, done, err, length = _HEADER_AND_INT.unpack_from(buffer, offset)
+        if got != GET_DATA or done or err or length < -1 or offset + length > last:
+            break
+        start = offset + _HEADER_AND_INT.size
+        offset = start + max(length, 0)
+        stat = _new(Stat, _STAT.unpack_from(buffer, offset))
+        values.append(_new(Data, (buffer[start:offset], stat, version_from(stat[0], stat[1], stat[3]))))
+        offset += _STAT.size
+    return values, offset
 
 
 class AddWatch:

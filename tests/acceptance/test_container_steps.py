@@ -1,7 +1,8 @@
 """The steps of the Dockerfile, done without a container engine, and the service as the image would run it.
 
 Its instructions are read from the file itself: what `COPY` names is copied, what `RUN` says is run, with `/src` and
-`/opt/hybridsync` moved below a temporary folder. The service then runs in a tree that nobody may write, as the user
+`/opt/hybridsync` moved below a temporary folder. Only `apt-get` does nothing: the compiler and the headers are those of
+this machine, which `make test` has installed. The service then runs in a tree that nobody may write, as the user
 of `USER` where the tests are root, and with `ulimit -f 0`: not one byte could be written to any file.
 """
 
@@ -41,7 +42,7 @@ class Image:
 
     def moved(self, text: str) -> str:
         """A command or a value with the paths of the image moved below the folder."""
-        return re.sub(r"(?<![\w/.-])/(src|opt)\b", rf"{self.folder}/\1", text)
+        return re.sub(r"(?<![\w/.-])/(src|opt|var/lib/apt)\b", rf"{self.folder}/\1", text)
 
     def environment(self, **more: str) -> dict[str, str]:
         """What `ENV` sets in the result, on top of a bare environment."""
@@ -72,27 +73,37 @@ def python_for_everybody() -> str:
         place = Path(os.path.realpath(candidate))
         if not all(folder.stat().st_mode & stat.S_IXOTH for folder in (place, *place.parents)):
             continue
-        recent = [candidate, "-c", "import sys, venv; sys.exit(sys.version_info < (3, 11))"]
-        if subprocess.run(recent, timeout=60, check=False).returncode == 0:
+        if is_python(candidate, "sys.version_info >= (3, 11)"):
             return candidate
     raise AssertionError(f"no Python 3.11 or newer that every user may run among {candidates}")
 
 
+def is_python(program: str, which: str) -> bool:
+    """Whether that interpreter can make virtual environments, and what is asked is true there."""
+    asked = [program, "-c", f"import sys, venv; sys.exit(not ({which}))"]
+    return subprocess.run(asked, timeout=60, check=False).returncode == 0
+
+
 def programs(folder: Path) -> Path:
-    """`python` and `pip` as the build stage's image has them."""
+    """`python` and `pip` of one version, as in the build stage's image, and an `apt-get` that installs nothing."""
+    python = python_for_everybody()
+    pip = f"{sys.executable} -m pip"
+    if not is_python(python, f"sys.version_info[:2] == {sys.version_info[:2]}"):
+        pip += f" --python {python}"
     folder.mkdir()
-    for name, command in {"python": python_for_everybody(), "pip": f"{sys.executable} -m pip"}.items():
+    for name, command in {"python": python, "pip": pip, "apt-get": "true"}.items():
         (folder / name).write_text(f'#!/bin/sh\nexec {command} "$@"\n')
         (folder / name).chmod(0o755)
     return folder
 
 
 def copy(sources: list[str], target: Path) -> None:
-    """`COPY`: a folder's content goes into the target, files go below it."""
+    """`COPY`: a folder's content goes into the target, files go below it; what `.dockerignore` keeps away does not."""
     target.mkdir(exist_ok=True)
+    ignored = shutil.ignore_patterns("__pycache__", "*.so")
     for source in sources:
         if (ROOT / source).is_dir():
-            shutil.copytree(ROOT / source, target, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+            shutil.copytree(ROOT / source, target, ignore=ignored, dirs_exist_ok=True)
         else:
             shutil.copy(ROOT / source, target)
 
@@ -141,6 +152,20 @@ def test_the_result_holds_the_package_its_pinned_dependencies_and_no_installer(i
     assert {name.rpartition("-")[0] for name in found} >= {"hybridsync", "aiohttp", "kazoo", "motor", "pydantic"}
     assert {name for name in found if not name.startswith("hybridsync-")} <= pinned
     assert not {name.rpartition("-")[0] for name in found} & {"pip", "setuptools", "hatchling", "pytest"}
+
+
+def test_the_result_has_the_native_code_and_the_user_of_the_image_can_load_it(image: Image) -> None:
+    loaded = subprocess.run(
+        image.command("python", "-c", "import hybridsync.native as native; print(native.QUICK.__file__)"),
+        env=image.environment(),
+        cwd="/",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert loaded.returncode == 0, loaded.stderr
+    assert Path(loaded.stdout.strip()).is_relative_to(image.folder / "opt" / "hybridsync")
 
 
 def test_it_mirrors_is_healthy_and_stops_as_an_ordinary_user_who_can_write_nothing(image: Image, place: Place) -> None:

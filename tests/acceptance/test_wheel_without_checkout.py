@@ -2,44 +2,26 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 import sys
-import zipfile
+import sysconfig
 from pathlib import Path
 
 import pytest
 
+from tests.acceptance.wheels import ROOT, build, execute, names_in, the_wheel
+
 pytestmark = pytest.mark.timeout(900)  # installs every dependency from the package registry
 
-ROOT = Path(__file__).parents[2]
 SHIPPED = {"development.env", "production.env", "high-reliability.env"}
-
-
-def execute(
-    *command: str | Path, cwd: Path, timeout: float = 600, **variables: str
-) -> subprocess.CompletedProcess[str]:
-    """Runs a program without anything of this process's Python or hybridsync in its environment."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "HYBRIDSYNC_"))}
-    return subprocess.run(
-        [str(part) for part in command],
-        cwd=cwd,
-        env={**clean, "COLUMNS": "200", **variables},
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        stdin=subprocess.DEVNULL,
-    )
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("wheel")
-    built = execute(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", output, ROOT, cwd=output)
+    built = build(output, HYBRIDSYNC_BUILD_NATIVE="require")
     assert built.returncode == 0, built.stdout + built.stderr
-    (path,) = output.glob("*.whl")
-    return path
+    return the_wheel(output)
 
 
 @pytest.fixture(scope="module")
@@ -57,11 +39,11 @@ def program(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_wheel_carries_the_code_the_settings_files_and_no_tests(wheel: Path) -> None:
-    with zipfile.ZipFile(wheel) as archive:
-        names = set(archive.namelist())
+    names = names_in(wheel)
     assert {f"hybridsync/config/{name}" for name in SHIPPED} <= names
     assert "hybridsync/config/schemas/channel.schema.json" in names
     assert {"hybridsync/__init__.py", "hybridsync/py.typed", "hybridsync/cli/__init__.py"} <= names
+    assert f"hybridsync/_native{sysconfig.get_config_var('EXT_SUFFIX')}" in names
     foreign = {name for name in names if not re.match(r"hybridsync(-[^/]+\.dist-info)?/", name)}
     assert foreign == set()
 
@@ -82,7 +64,7 @@ def test_the_installed_package_needs_nothing_that_is_not_declared(program: Path,
 
 
 def test_config_shows_the_shipped_settings_in_an_empty_directory(program: Path, tmp_path: Path) -> None:
-    shown = execute(program, "config", cwd=tmp_path, HYBRIDSYNC_ENV="production")
+    shown = execute(program, "config", cwd=tmp_path, variables={"HYBRIDSYNC_ENV": "production"})
     assert shown.returncode == 0, shown.stderr
     for name in ("SYNC_ON_STARTUP", "MONGODB_URI", "ZOOKEEPER_HOSTS", "LOG_FORMAT"):
         assert name in shown.stdout
@@ -99,7 +81,7 @@ def test_run_without_resources_is_one_line_and_exit_code_2(program: Path, tmp_pa
 
 
 def test_an_unknown_variable_is_named_together_with_the_nearest_known_one(program: Path, tmp_path: Path) -> None:
-    refused = execute(program, "config", cwd=tmp_path, HYBRIDSYNC_ZOOKEEPER_HOST="zk:2181")
+    refused = execute(program, "config", cwd=tmp_path, variables={"HYBRIDSYNC_ZOOKEEPER_HOST": "zk:2181"})
     assert refused.returncode == 2, refused.stderr
     assert "HYBRIDSYNC_ZOOKEEPER_HOST" in refused.stderr
     assert "HYBRIDSYNC_ZOOKEEPER_HOSTS" in refused.stderr

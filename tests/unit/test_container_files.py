@@ -92,6 +92,17 @@ def test_only_what_the_wheel_is_built_from_is_sent_to_the_engine() -> None:
     assert all((ROOT / name).exists() for name in copied)
 
 
+def test_the_image_has_the_native_code_or_is_not_built() -> None:
+    (build,) = (value for value in BUILD.values("RUN") if "pip wheel" in value)
+    assert build.startswith("HYBRIDSYNC_BUILD_NATIVE=require pip wheel ")
+    assert not any(name.startswith("HYBRIDSYNC_") for name in BUILD.pairs("ENV")), "a service would refuse it"
+
+
+def test_what_was_compiled_on_this_machine_is_not_sent_to_the_engine() -> None:
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    assert lines.index("**/*.so") > lines.index("!hybridsync")
+
+
 def test_the_service_accepts_what_compose_sets() -> None:
     variables = {name: re.sub(r"\$\{\w+:-(.*)\}", r"\1", value) for name, value in SERVICE["environment"].items()}
     settings = load_settings(variables | RESULT.pairs("ENV"), require_resources=True).settings

@@ -9,7 +9,7 @@ import bson
 import pytest
 from bson.raw_bson import RawBSONDocument
 
-from hybridsync.model import ANY, Put, Remove
+from hybridsync.model import ANY, Remove
 from hybridsync.sinks.codec import MALFORMED, MISPLACED
 from hybridsync.sinks.kube_codec import KubernetesCodec, view_of
 from hybridsync.sinks.kube_document import encode, encode_plain, same_content
@@ -150,11 +150,6 @@ def test_a_removal_that_saw_nothing_deletes_the_key(remove: Remove) -> None:
     assert codec.to_look_at([remove]) == []
     (delete,) = codec.removal([remove], {})
     assert vars_of(delete) == {"_id": "prod/web"}
-
-
-def test_a_collision_is_tried_again_however_often() -> None:
-    codec = KubernetesCodec()
-    assert not any(codec.outdated(Put(kube_object("web"), None), collisions) for collisions in range(100))
 
 
 def vars_of(delete: Any) -> dict[str, Any]:

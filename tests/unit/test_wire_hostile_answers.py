@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hybridsync.znode import Stat
+from hybridsync.znode import Stat, version_of
 from hybridsync.zookeeper import wire
 from hybridsync.zookeeper.buffered_socket import AHEAD_BYTES, BufferedSocket, wait_for
 from hybridsync.zookeeper.wire import Data, ErrorCode, MalformedAnswer, MultiRead, Op, OpResult, read_event
@@ -84,9 +84,9 @@ def test_pieces_in_any_order_are_refused_or_are_exactly_what_they_are_taken_for(
 
 @given(st.data())
 def test_one_changed_number_in_a_header_never_moves_a_record_to_another_place(data: st.DataObject) -> None:
-    results: list[OpResult] = [
-        Data(b"one", Stat(*range(11))), ["a", "b"], ErrorCode(-101), Data(b"", Stat(*range(5, 16))), []
-    ]  # fmt: skip
+    first, second = Stat(*range(11)), Stat(*range(5, 16))
+    values = Data(b"one", first, version_of(first)), Data(b"", second, version_of(second))
+    results: list[OpResult] = [values[0], ["a", "b"], ErrorCode(-101), values[1], []]
     answer = bytearray(written(results))
     at = data.draw(st.integers(0, len(answer) - 4))
     answer[at : at + 4] = struct.pack("!i", data.draw(INT))

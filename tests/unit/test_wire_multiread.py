@@ -17,7 +17,7 @@ INT = st.integers(-(2**31), 2**31 - 1)
 STATS = st.builds(Stat, LONG, LONG, LONG, LONG, INT, INT, INT, LONG, INT, INT, LONG)
 NAMES = st.text(st.characters(exclude_characters="/\0", codec="utf-8"), min_size=1, max_size=9)
 RESULTS: st.SearchStrategy[OpResult] = st.one_of(
-    st.builds(Data, st.binary(max_size=40), STATS),
+    st.builds(lambda value, stat: Data(value, stat, version_of(stat)), st.binary(max_size=40), STATS),
     st.lists(NAMES, max_size=6),
     st.builds(ErrorCode, INT),
 )
@@ -71,7 +71,7 @@ def test_more_or_fewer_results_than_asked_for_are_refused(results: list[OpResult
 
 
 def test_a_result_of_another_kind_than_asked_for_is_refused() -> None:
-    asked: list[OpResult] = [Data(b"", Stat(*[0] * 11))]
+    asked: list[OpResult] = [Data(b"", Stat(*[0] * 11), 0)]
     with pytest.raises(MalformedAnswer):
         request_for(asked).deserialize(encoded([["child"]]), len(HEADER))
 
@@ -113,7 +113,7 @@ def test_no_value_and_no_children_are_empty() -> None:
     end = struct.pack("!iBi", -1, 1, -1)
     answer = struct.pack("!iBii", 4, 0, 0, -1) + stat + struct.pack("!iBii", 8, 0, 0, -1) + end
     request = MultiRead([Op(wire.GET_DATA, b"/x"), Op(wire.GET_CHILDREN, b"/x")])
-    assert request.deserialize(answer, 0) == [Data(b"", Stat(*range(11))), []]
+    assert request.deserialize(answer, 0) == [Data(b"", Stat(*range(11)), version_of(Stat(*range(11)))), []]
 
 
 def test_a_child_whose_name_holds_a_slash_is_refused() -> None:

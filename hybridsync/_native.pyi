@@ -1,0 +1,17 @@
+"""The few loops that see every znode, in C: native/, where the comment of each file says what it declines."""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from hybridsync.znode import Stat
+
+D = TypeVar("D", bound=tuple[bytes, Stat, int])
+
+def znode_document(key: str, value: bytes, stat: Stat, root: str, synced_at: int) -> bytes | None:
+    """What `sinks.znode_document.encode` gives, as BSON; `None` when Python is to do it."""
+
+def znode_values(answer: bytes, offset: int, most: int, data: type[D], stat: type[Stat]) -> tuple[list[D], int]:
+    """The up to `most` values that follow each other from `offset` on, and the offset behind them."""
+
+def znode_versions(documents: bytes) -> tuple[dict[str, int], Sequence[bytes]]:
+    """Path → version of those documents that are in the shape of ours, and the other documents."""
