@@ -9,6 +9,9 @@ from types import TracebackType
 from hybridsync.model import Applied, Change
 from hybridsync.sinks.base import Sink
 
+IN_FLIGHT = 2
+"""Batches at once. Four make a first sync no quicker, and probes wait half as long again for a core (B1, B7)."""
+
 
 class WritePipeline:
     """Applies batches with at most `in_flight` at once; `on_applied` sees each result.
@@ -17,7 +20,7 @@ class WritePipeline:
     waits for every acknowledgement; leaving it with one cancels what is under way.
     """
 
-    def __init__(self, sink: Sink, on_applied: Callable[[Applied], None], in_flight: int = 4) -> None:
+    def __init__(self, sink: Sink, on_applied: Callable[[Applied], None], in_flight: int = IN_FLIGHT) -> None:
         self._sink = sink
         self._on_applied = on_applied
         self._slots = asyncio.Semaphore(in_flight)

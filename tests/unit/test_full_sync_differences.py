@@ -12,6 +12,7 @@ from hybridsync.dirty import DirtySet
 from hybridsync.errors import SinkUnavailable, SourceDisconnected, SyncStalled
 from hybridsync.model import Batch, Listing
 from hybridsync.testing import MemorySink, MemorySource
+from hybridsync.write_pipeline import IN_FLIGHT
 from tests.eventually import eventually
 from tests.unit.engine import ScriptedSink, ScriptedSource, filled, full_sync, values
 
@@ -104,10 +105,10 @@ async def test_never_more_than_a_few_batches_are_in_flight_and_an_error_leaves_n
         source.put(f"k{number:02}", b"v")
     sink.gate.clear()
     sync = asyncio.create_task(full_sync(source, sink).run())
-    await eventually(lambda: sink.in_flight == 4)
+    await eventually(lambda: sink.in_flight == IN_FLIGHT)
     for _ in range(50):
         await asyncio.sleep(0)
-    assert sink.in_flight == 4
+    assert sink.in_flight == IN_FLIGHT
     source.disconnect()
     sync.cancel()
     with pytest.raises(asyncio.CancelledError):
