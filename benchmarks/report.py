@@ -15,6 +15,7 @@ from pathlib import Path
 from benchmarks.figures import Figure, Outcome, number
 from benchmarks.peers.curator import curator_version
 from benchmarks.rig import CACHE_GB, HEAP_MB, Rig
+from hybridsync import native
 from hybridsync.version import version as hybridsync_version
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -45,7 +46,7 @@ def _circumstances(rig: Rig, minutes: float) -> str:
         "duration": f"{minutes:.0f} minutes",
         "machine": f"{_processor()}, {os.cpu_count()} cores, {_memory_gb():.0f} GB, Linux {_kernel()}",
         "load before": f"{rig.load_before:.2f} (1 minute average)",
-        "hybridsync": hybridsync_version(),
+        "hybridsync": f"{hybridsync_version()}, {'with' if native.QUICK else 'without'} the loops in C",
         "Python": f"{platform.python_version()}, {', '.join(f'{name} {version(name)}' for name in _PACKAGES)}",
         "ZooKeeper": f"{_zookeeper(rig)}, standalone, forceSync=no, heap {HEAP_MB} MB",
         "MongoDB": f"{_mongodb(rig)}, replica set of one, w=majority, journal, cache {CACHE_GB} GB",
