@@ -24,17 +24,21 @@ typedef struct {
     size_t length, capacity;
 } Output;
 
+static int reserve(Output *out, size_t capacity)
+{
+    char *start = PyMem_Realloc(out->start, capacity);
+    if (start == NULL)
+        return 0;
+    out->start = start;
+    out->capacity = capacity;
+    return 1;
+}
+
 /* Where `size` more bytes go; NULL when there is no memory. */
 static char *room(Output *out, size_t size)
 {
-    if (out->capacity - out->length < size) {
-        size_t capacity = 2 * (out->length + size);
-        char *start = PyMem_Realloc(out->start, capacity);
-        if (start == NULL)
-            return NULL;
-        out->start = start;
-        out->capacity = capacity;
-    }
+    if (out->capacity - out->length < size && !reserve(out, 2 * (out->length + size)))
+        return NULL;
     out->length += size;
     return out->start + out->length - size;
 }
@@ -406,14 +410,15 @@ PyObject *znode_document(PyObject *module, PyObject *const *given, Py_ssize_t co
     if (path == NULL)
         return NULL;
     int is_root = PyUnicode_Compare(given[0], given[3]) == 0;
+    if (length > MAX_BYTES - size)
+        Py_RETURN_NONE;
     Output out = {NULL, 0, 0};
     PyObject *made = NULL;
-    if (length <= MAX_BYTES - size && room(&out, (size_t)(2 * length + size + 512)) != NULL) {
-        out.length = 4;
-        if (put_path(&out, path, (size_t)length, is_root) && put_value(&out, PyBytes_AS_STRING(given[1]), (size_t)size) &&
-            put_stat(&out, given[2]) && put_number(&out, DATE, "syncedAt", synced_at) && close_at(&out, 0))
-            made = PyBytes_FromStringAndSize(out.start, (Py_ssize_t)out.length);
-    }
+    /* All of a common document at once; then its length, which is written last. */
+    if (reserve(&out, (size_t)(2 * length + size + 512)) && room(&out, 4) != NULL &&
+        put_path(&out, path, (size_t)length, is_root) && put_value(&out, PyBytes_AS_STRING(given[1]), (size_t)size) &&
+        put_stat(&out, given[2]) && put_number(&out, DATE, "syncedAt", synced_at) && close_at(&out, 0))
+        made = PyBytes_FromStringAndSize(out.start, (Py_ssize_t)out.length);
     PyMem_Free(out.start);
     if (made == NULL) {
         PyErr_Clear();

@@ -35,20 +35,10 @@ _PIECES = [bytes([byte]) for byte in b'"{}[],:\\-+.eE019 \n\t\0\x1f\x7f\x80\xff'
 _LENGTHS = [b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", b"\x80\0\0\0"]
 
 
-class Stat(NamedTuple):
-    """As hybridsync's, without its import."""
+class Stat(tuple[int, ...]):
+    """Laid out as hybridsync's, without its import."""
 
-    czxid: int
-    mzxid: int
-    ctime: int
-    mtime: int
-    version: int
-    cversion: int
-    aversion: int
-    ephemeral_owner: int
-    data_length: int
-    num_children: int
-    pzxid: int
+    __slots__ = ()
 
 
 class Data(NamedTuple):

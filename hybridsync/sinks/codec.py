@@ -66,8 +66,8 @@ class DocumentCodec(Protocol):
     def same_content(self, stored: bytes, document: RawBSONDocument) -> bool:
         """Whether a stored document equals ours in everything but `syncedAt`."""
 
-    def put(self, put: Put, document: RawBSONDocument, collisions: int) -> Write:
-        """The write to try after so many duplicate keys."""
+    def replacement(self, put: Put, document: RawBSONDocument) -> Write:
+        """The guarded write where there may be a document under the key; inserts it when there is none."""
 
     def to_look_at(self, removes: Sequence[Remove]) -> Sequence[str]:
         """The keys whose documents `removal` has to see."""

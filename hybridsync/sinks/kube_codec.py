@@ -64,10 +64,8 @@ class KubernetesCodec:
         """See `DocumentCodec.same_content`."""
         return same_content(stored, document)
 
-    def put(self, put: Put, document: RawBSONDocument, collisions: int) -> Write:
+    def replacement(self, put: Put, document: RawBSONDocument) -> Write:
         """See the table at the top."""
-        if put.replaces is None and collisions == 0:
-            return document
         return ReplaceOne({"_id": put.key}, document, upsert=True)
 
     def to_look_at(self, removes: Sequence[Remove]) -> Sequence[str]:

@@ -27,11 +27,11 @@ Outcome: TypeAlias = Mapping[str, Any]
 
 
 class PendingPut(NamedTuple):
-    """A put that is not yet settled: its document, and how often it met a document under its key."""
+    """A put that is not yet settled. It is inserted while no document is known under its key, else it replaces."""
 
     put: Put
     document: RawBSONDocument
-    collisions: int = 0
+    inserts: bool
     simpler: tuple[PlainEncoding, ...] = _PLAIN
 
     def simplified(self, codec: DocumentCodec, synced_at: int) -> PendingPut | None:
@@ -68,7 +68,7 @@ def prepare_puts(codec: DocumentCodec, puts: Sequence[Put], size: int, synced_at
                 f"a value of {len(put.record.value)} bytes does not fit into a MongoDB document of 16 MiB"
             )
             continue
-        prepared.pending.append(_new(PendingPut, (put, document, 0, _PLAIN)))
+        prepared.pending.append(_new(PendingPut, (put, document, put.replaces is None, _PLAIN)))
         total += length
         if total >= size:
             break
@@ -88,7 +88,7 @@ def settle_puts(
     for error in outcome["writeErrors"]:
         put = pending[error["index"]]
         if error["code"] == DUPLICATE_KEY and _is_of_the_key(error):
-            again.append(put._replace(collisions=put.collisions + 1))
+            again.append(put._replace(inserts=False))
         elif (simpler := put.simplified(codec, synced_at)) is not None:
             again.append(simpler)
         else:

@@ -110,15 +110,19 @@ class MongoMirror:
         """Streams key → version. Raises `SinkUnavailable` or `SinkError`.
 
         While one batch is looked at, the next is on its way. The collection is read as it lies on the disk: by way
-        of the keys it takes half as long again, and what is not `inside` is rare.
+        of the keys it takes longer, and what is not `inside` is rare.
         """
         misplaced = await self._misplaced()
         inside, shown = self._codec.inside, self._codec.shown
         cursor = self._collection.find_raw_batches(inside, shown, batch_size=INDEX_PIECE, hint=_AS_IT_LIES)
-        coming = asyncio.ensure_future(self._mongodb.run(lambda: _next(cursor)))
+
+        def ask() -> asyncio.Task[bytes | None]:
+            return asyncio.create_task(self._mongodb.run(lambda: _next(cursor)))
+
+        coming = ask()
         try:
             while (piece := await coming) is not None:
-                coming = asyncio.ensure_future(self._mongodb.run(lambda: _next(cursor)))
+                coming = ask()
                 yield await asyncio.to_thread(_index_piece, piece, self._codec, misplaced)
         finally:
             await asyncio.gather(coming, return_exceptions=True)  # a cursor is not for two threads at once
@@ -198,10 +202,10 @@ class MongoMirror:
         """Writes until every put is stored, or refused in every encoding; of one that is outdated nothing is stored."""
         applied = Applied()
         todo = [pending] if pending else []
-        write = self._codec.put
+        replacement = self._codec.replacement
         while todo:
             batch = todo.pop()
-            writes = [write(one.put, one.document, one.collisions) for one in batch]
+            writes = [one.document if one.inserts else replacement(one.put, one.document) for one in batch]
             outcome = await self._lanes.write(partial(self._bulk, writes))
             if outcome is None:  # refused as a whole, for one document in it
                 middle = len(batch) // 2

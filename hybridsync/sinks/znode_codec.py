@@ -9,8 +9,8 @@ What may be overwritten is judged on `version` (the mzxid of the state that is t
     remove, a state was seen   exactly that state
     remove, as of a position   what is not newer than the position
 
-A put is an update by `_id` alone, and judges in a pipeline. A filter by `_id` and `version` would do without one, but
-MongoDB plans each such update anew: twice the time of one by `_id`, which it does not plan at all.
+A replacement is an update by `_id` alone, and judges in a pipeline. A filter by `_id` and `version` would do without
+one, but MongoDB plans each such update anew; one by `_id` it does not plan at all.
 
 Documents whose `_id` is a path at or below the root count as the mirror's, whatever they look like: they
 are overwritten and swept. So are documents of the mirror's shape at other paths, left over from a
@@ -87,10 +87,8 @@ class ZnodeCodec:
         """See `DocumentCodec.same_content`."""
         return same_content(stored, document)
 
-    def put(self, put: Put, document: RawBSONDocument, collisions: int) -> Write:
+    def replacement(self, put: Put, document: RawBSONDocument) -> Write:
         """See the table at the top."""
-        if put.replaces is None and collisions == 0:
-            return document
         replaced = {"$cond": [{"$or": _replaceable(put)}, {"$literal": document}, "$$ROOT"]}
         return UpdateOne({"_id": put.key}, [{"$replaceWith": replaced}], upsert=True)
 

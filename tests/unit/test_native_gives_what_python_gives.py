@@ -27,9 +27,9 @@ from hybridsync.sinks.mongodb import _LENIENT
 from hybridsync.sinks.znode_codec import ZnodeCodec
 from hybridsync.sinks.znode_document import encode
 from hybridsync.znode import Stat, version_of
-from hybridsync.zookeeper import wire
-from hybridsync.zookeeper.wire import Data, ErrorCode, MalformedAnswer, MultiRead, Op, OpResult
+from hybridsync.zookeeper.wire import Data, ErrorCode, MalformedAnswer, MultiRead, OpResult
 from tests.mirror_records import SYNCED_MS, znode
+from tests.multiread_answers import END, answer_of, request_for
 
 pytestmark = pytest.mark.skipif(native.QUICK is None, reason="native/ was not built, so there is nothing to compare")
 relaxed = settings(deadline=None)
@@ -325,35 +325,12 @@ def test_common_values_are_taken_on_and_make_the_same_document(value: bytes, key
 
 # -- values ------------------------------------------------------------------------------------------
 
-END = struct.pack("!iBi", -1, 1, -1)
-STAT = struct.pack("!qqqqiiiqiiq", *range(11))
 CHILDREN = st.lists(NAMES, max_size=4)
 VALUES = st.builds(
     lambda value, stat: Data(value, stat, version_of(stat)), st.binary(max_size=40) | st.just(b"x" * 300), STATS
 )
 RESULTS: st.SearchStrategy[OpResult | None] = VALUES | VALUES | st.none() | CHILDREN | st.builds(ErrorCode, INT)
 """`None` stands for a value that is null."""
-
-
-def answer_of(results: list[OpResult | None]) -> bytes:
-    """As ZooKeeper writes it, without the end."""
-    parts = []
-    for result in results:
-        if result is None:
-            parts.append(struct.pack("!iBii", wire.GET_DATA, 0, 0, -1) + STAT)
-        elif isinstance(result, Data):
-            parts.append(struct.pack("!iBii", wire.GET_DATA, 0, 0, len(result.value)) + result.value)
-            parts.append(struct.pack("!qqqqiiiqiiq", *result.stat))
-        elif isinstance(result, list):
-            parts.append(struct.pack("!iBii", wire.GET_CHILDREN, 0, 0, len(result)))
-            parts += [struct.pack("!i", len(name.encode())) + name.encode() for name in result]
-        else:
-            parts.append(struct.pack("!iBii", -1, 0, result, result))
-    return b"".join(parts)
-
-
-def request_for(results: list[OpResult | None]) -> MultiRead:
-    return MultiRead([Op(wire.GET_CHILDREN if isinstance(one, list) else wire.GET_DATA, b"/x") for one in results])
 
 
 def understood(request: MultiRead, answer: bytes, offset: int) -> Any:

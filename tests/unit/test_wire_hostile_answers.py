@@ -15,15 +15,10 @@ from hybridsync.znode import Stat, version_of
 from hybridsync.zookeeper import wire
 from hybridsync.zookeeper.buffered_socket import AHEAD_BYTES, BufferedSocket, wait_for
 from hybridsync.zookeeper.wire import Data, ErrorCode, MalformedAnswer, MultiRead, Op, OpResult, read_event
+from tests.multiread_answers import END, STAT, answer_of, header, request_for
 
-END = struct.pack("!iBi", -1, 1, -1)
-STAT = struct.pack("!qqqqiiiqiiq", *range(11))
 INT = st.integers(-(2**31), 2**31 - 1)
 LARGEST_REQUEST = [Op(wire.GET_DATA, b"/x"), Op(wire.GET_CHILDREN, b"/x")] * 250
-
-
-def header(kind: int, done: int, err: int, number: int) -> bytes:
-    return struct.pack("!iBii", kind, done, err, number)
 
 
 def understood(request: MultiRead, answer: bytes) -> list[OpResult] | None:
@@ -35,22 +30,6 @@ def understood(request: MultiRead, answer: bytes) -> list[OpResult] | None:
     assert "\n" not in refusal
     assert len(refusal) < 200
     return None
-
-
-def written(results: list[OpResult]) -> bytes:
-    """The only bytes that mean these results, but for -1 as the length of what is empty."""
-    parts = []
-    for result in results:
-        if isinstance(result, Data):
-            stat = struct.pack("!qqqqiiiqiiq", *result.stat)
-            parts.append(header(wire.GET_DATA, 0, 0, len(result.value)) + result.value + stat)
-        elif isinstance(result, list):
-            names = [name.encode() for name in result]
-            parts.append(header(wire.GET_CHILDREN, 0, 0, len(names)))
-            parts += [struct.pack("!i", len(name)) + name for name in names]
-        else:
-            parts.append(header(-1, 0, result, result))
-    return b"".join(parts) + END
 
 
 @given(
@@ -77,8 +56,8 @@ def test_pieces_in_any_order_are_refused_or_are_exactly_what_they_are_taken_for(
     assert len(found) == len(kinds)
     for kind, result in zip(kinds, found, strict=True):
         assert isinstance(result, (Data if kind == wire.GET_DATA else list, ErrorCode))
-    # -1 is how jute writes a value, or a list, that is none
-    again = written(found)
+    # the only bytes that mean these results, but for -1: how jute writes a value, or a list, that is none
+    again = answer_of(found) + END
     assert again == answer or b"\xff\xff\xff\xff" in answer
 
 
@@ -87,13 +66,10 @@ def test_one_changed_number_in_a_header_never_moves_a_record_to_another_place(da
     first, second = Stat(*range(11)), Stat(*range(5, 16))
     values = Data(b"one", first, version_of(first)), Data(b"", second, version_of(second))
     results: list[OpResult] = [values[0], ["a", "b"], ErrorCode(-101), values[1], []]
-    answer = bytearray(written(results))
+    answer = bytearray(answer_of(results) + END)
     at = data.draw(st.integers(0, len(answer) - 4))
     answer[at : at + 4] = struct.pack("!i", data.draw(INT))
-    request = MultiRead(
-        [Op(wire.GET_CHILDREN if isinstance(result, list) else wire.GET_DATA, b"/x") for result in results]
-    )
-    found = understood(request, bytes(answer))
+    found = understood(request_for(results), bytes(answer))
     if found is not None:
         # a byte of a value, a name or a stat may be another one; nothing else may
         assert [type(result) for result in found] == [type(result) for result in results]

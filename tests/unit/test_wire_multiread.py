@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from hybridsync.znode import Stat, version_of
 from hybridsync.zookeeper import wire
 from hybridsync.zookeeper.wire import AddWatch, Data, ErrorCode, MalformedAnswer, MultiRead, Op, OpResult, read_event
+from tests.multiread_answers import END, STAT, answer_of, header, request_for
 
 LONG = st.integers(-(2**63), 2**63 - 1)
 INT = st.integers(-(2**31), 2**31 - 1)
@@ -24,23 +26,9 @@ RESULTS: st.SearchStrategy[OpResult] = st.one_of(
 HEADER = b"\0" * 16
 
 
-def encoded(results: list[OpResult]) -> bytes:
-    """The answer as ZooKeeper's MultiResponse writes it."""
-    parts = [HEADER]
-    for result in results:
-        if isinstance(result, Data):
-            parts.append(struct.pack("!iBii", wire.GET_DATA, 0, 0, len(result.value)) + result.value)
-            parts.append(struct.pack("!qqqqiiiqiiq", *result.stat))
-        elif isinstance(result, list):
-            parts.append(struct.pack("!iBii", wire.GET_CHILDREN, 0, 0, len(result)))
-            parts += [struct.pack("!i", len(name.encode())) + name.encode() for name in result]
-        else:
-            parts.append(struct.pack("!iBii", -1, 0, result, result))
-    return b"".join(parts) + struct.pack("!iBi", -1, 1, -1)
-
-
-def request_for(results: list[OpResult]) -> MultiRead:
-    return MultiRead([Op(wire.GET_CHILDREN if isinstance(one, list) else wire.GET_DATA, b"/x") for one in results])
+def encoded(results: Sequence[OpResult]) -> bytes:
+    """The whole answer, header included."""
+    return HEADER + answer_of(results) + END
 
 
 @given(st.lists(RESULTS, max_size=8))
@@ -103,15 +91,13 @@ def test_noise_is_never_taken_for_an_answer_of_another_length(noise: bytes, coun
 @pytest.mark.parametrize("length", [-2, -(2**31), 2**31 - 1, 1_000])
 def test_an_impossible_length_is_refused_without_reserving_memory(length: int) -> None:
     for kind in (wire.GET_DATA, wire.GET_CHILDREN):
-        answer = struct.pack("!iBii", kind, 0, 0, length) + b"\0" * 100 + struct.pack("!iBi", -1, 1, -1)
+        answer = header(kind, 0, 0, length) + b"\0" * 100 + END
         with pytest.raises(MalformedAnswer):
             MultiRead([Op(kind, b"/x")]).deserialize(answer, 0)
 
 
 def test_no_value_and_no_children_are_empty() -> None:
-    stat = struct.pack("!qqqqiiiqiiq", *range(11))
-    end = struct.pack("!iBi", -1, 1, -1)
-    answer = struct.pack("!iBii", 4, 0, 0, -1) + stat + struct.pack("!iBii", 8, 0, 0, -1) + end
+    answer = header(4, 0, 0, -1) + STAT + header(8, 0, 0, -1) + END
     request = MultiRead([Op(wire.GET_DATA, b"/x"), Op(wire.GET_CHILDREN, b"/x")])
     assert request.deserialize(answer, 0) == [Data(b"", Stat(*range(11)), version_of(Stat(*range(11)))), []]
 
