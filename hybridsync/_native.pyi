@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 from typing import TypeVar
 
-from hybridsync.znode import Stat
+D = TypeVar("D", bound=tuple[bytes, bytes, int, int])
 
-D = TypeVar("D", bound=tuple[bytes, Stat, int])
-
-def znode_document(key: str, value: bytes, stat: Stat, root: str, synced_at: int) -> bytes | None:
+def znode_document(key: str, value: bytes, stat: bytes, root: str, synced_at: int) -> bytes | None:
     """What `sinks.znode_document.encode` gives, as BSON; `None` when Python is to do it."""
 
-def znode_values(answer: bytes, offset: int, most: int, data: type[D], stat: type[Stat]) -> tuple[list[D], int]:
+def znode_names(answer: bytes, offset: int) -> tuple[list[str], int] | None:
+    """The names of children from `offset` on, and the offset behind them; `None` when Python is to do it."""
+
+def znode_values(answer: bytes, offset: int, most: int, data: type[D]) -> tuple[list[D], int]:
     """The up to `most` values that follow each other from `offset` on, and the offset behind them."""
 
 def znode_versions(documents: bytes) -> tuple[dict[str, int], Sequence[bytes]]:

@@ -24,7 +24,7 @@ class Record(NamedTuple):
     value: bytes
     version: Version
     meta: Any = None
-    """What the source knows besides (a znode's `Stat`); only the sink's document codec reads it."""
+    """What the source knows besides (a znode's stat, see `znode.stat_of`); only the sink's document codec reads it."""
 
 
 ANY: Version = -1

@@ -22,6 +22,7 @@ import pymongo
 from bson.binary import Binary
 from bson.codec_options import CodecOptions
 from bson.errors import BSONError
+from bson.int64 import Int64
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorClientSession, AsyncIOMotorCollection
 from pymongo.errors import PyMongoError
 from pymongo.read_preferences import ReadPreference
@@ -273,6 +274,17 @@ def id_of(session: Session) -> Binary:
     """The id by which the server knows the session."""
     found: Binary = session.delegate.session_id["id"]
     return found
+
+
+def next_number(session: Session) -> Int64:
+    """A number for the next retryable write of the session, above those of all before it.
+
+    For a command that pymongo does not know as a write; see `never_again` for what this rests on.
+    """
+    id_of(session)  # until it is asked for, there is only a placeholder
+    own: Any = session.delegate._server_session
+    own.inc_transaction_id()
+    return Int64(own.transaction_id)
 
 
 def never_again(session: Session, session_id: Binary | None = None, number: int = 0) -> None:

@@ -21,7 +21,7 @@ import structlog
 from hybridsync.errors import ConfigurationError
 from hybridsync.model import ANY, Applied, Change, Index, Put, Record, Remove
 from hybridsync.sources.exclude import matcher
-from hybridsync.znode import Stat
+from hybridsync.znode import stat_of
 
 LOGGER = "hybridsync.trace"
 
@@ -168,7 +168,7 @@ def _position(change: Change) -> dict[str, object]:
     if isinstance(change, Remove):
         return {"zxid": change.as_of}
     record = change.record
-    return {"zxid": record.meta.mzxid} if isinstance(record.meta, Stat) else {"version": str(record.version)}
+    return {"zxid": stat_of(record.meta).mzxid} if isinstance(record.meta, bytes) else {"version": str(record.version)}
 
 
 def _comparison(change: Change) -> str:

@@ -30,7 +30,7 @@ from hybridsync.sources.mongodb import MongoSource
 from hybridsync.sources.publish_rules import PublishRules
 from hybridsync.sources.zookeeper import ZooKeeperSource
 from hybridsync.traced_seams import traced
-from hybridsync.znode import Stat
+from hybridsync.znode import stat_of
 from hybridsync.zookeeper.settings import SessionSettings
 
 LISTS_AT_ONCE = 4
@@ -176,4 +176,4 @@ def _committed_at(record: Record) -> float | None:
     """When the source committed the state that a record holds, in seconds since the epoch."""
     if isinstance(record.meta, float):
         return record.meta
-    return record.meta.mtime / 1000 if isinstance(record.meta, Stat) else None
+    return stat_of(record.meta).mtime / 1000 if isinstance(record.meta, bytes) else None

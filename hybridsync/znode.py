@@ -1,10 +1,12 @@
 """What ZooKeeper says about a znode besides its bytes, as plain data. No I/O, no library.
 
-The ZooKeeper room fills it in, sources carry it as `Record.meta`, sinks and codecs read it.
+The ZooKeeper room reads as much of it as it needs; sources carry it as `Record.meta` just as it came, and whoever
+needs more of it reads that with `stat_of`.
 """
 
 from __future__ import annotations
 
+import struct
 from typing import NamedTuple
 
 
@@ -26,6 +28,20 @@ class Stat(NamedTuple):
     dataLength: int
     numChildren: int
     pzxid: int
+
+
+_STAT = struct.Struct("!qqqqiiiqiiq")
+STAT_BYTES = _STAT.size
+
+
+def stat_of(sent: bytes) -> Stat:
+    """The stat that these `STAT_BYTES` bytes are, as ZooKeeper sends it."""
+    return Stat._make(_STAT.unpack(sent))
+
+
+def sent_stat(stat: Stat) -> bytes:
+    """The bytes that ZooKeeper sends for a stat."""
+    return _STAT.pack(*stat)
 
 
 def version_of(stat: Stat) -> int:

@@ -10,6 +10,7 @@
 
 static PyMethodDef METHODS[] = {
     FUNCTION(znode_document, "The document of a znode as BSON, or None."),
+    FUNCTION(znode_names, "The names of children in the answer to a multiRead, and where they end, or None."),
     FUNCTION(znode_values, "The values that follow each other in the answer to a multiRead, and where they end."),
     FUNCTION(znode_versions, "What a batch of a mirror's index says, and the documents that are left to Python."),
     {NULL, NULL, 0, NULL}};

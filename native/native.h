@@ -11,11 +11,14 @@
 #include <string.h>
 
 PyObject *znode_document(PyObject *module, PyObject *const *given, Py_ssize_t count);
+PyObject *znode_names(PyObject *module, PyObject *const *given, Py_ssize_t count);
 PyObject *znode_values(PyObject *module, PyObject *const *given, Py_ssize_t count);
 PyObject *znode_versions(PyObject *module, PyObject *const *given, Py_ssize_t count);
 
 /* The version of a state of a znode, as `version_from` in hybridsync/znode.py makes it. */
 PyObject *znode_version(uint64_t czxid, uint64_t mzxid, uint64_t mtime);
+
+enum { STAT_BYTES = 68 }; /* of a znode, as ZooKeeper sends it */
 
 /* Reads `size` bytes as an unsigned number: as ZooKeeper writes it, and as BSON does. */
 static inline uint64_t big_endian(const char *bytes, size_t size)

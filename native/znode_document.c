@@ -236,7 +236,7 @@ static int take_object(Input *in, Output *out, int depth)
 
 static int take_array(Input *in, Output *out, int depth)
 {
-    char index[24];
+    char digits[16], *end = digits + sizeof digits;
     size_t from = out->length;
     if (room(out, 4) == NULL)
         return 0;
@@ -244,7 +244,12 @@ static int take_array(Input *in, Output *out, int depth)
     if (take(in, ']'))
         return close_at(out, from);
     for (unsigned count = 0;; count++) {
-        Span name = {index, (size_t)snprintf(index, sizeof index, "%u", count)};
+        char *index = end;
+        unsigned rest = count;
+        do
+            *--index = (char)('0' + rest % 10);
+        while ((rest /= 10) != 0);
+        Span name = {index, (size_t)(end - index)};
         if (!take_element(in, out, name, depth))
             return 0;
         skip_blanks(in);
@@ -358,48 +363,54 @@ static int put_path(Output *out, const char *path, size_t length, int is_root)
     return put_name(out, STRING, NAMED("name")) && put_text(out, name, name_length);
 }
 
-static const struct {
-    const char *name;
-    char type;
-    int index; /* in the stat, as on the wire */
-} STAT[] = {{"czxid", INT64, 0}, {"mzxid", INT64, 1},          {"ctime", DATE, 2},      {"mtime", DATE, 3},
-            {"version", INT32, 4}, {"ephemeralOwner", INT64, 7}, {"dataLength", INT32, 8}};
-
-enum { STAT_FIELDS = 11, MZXID = 1 };
-
-static int put_number(Output *out, char type, const char *name, long long number)
+/* An element with a number that ZooKeeper sent in `size` bytes; there is room. Returns where the next one goes. */
+static inline char *number_at(char *to, char type, const char *name, size_t length, const char *sent, size_t size)
 {
-    if (type == INT32 && (number < INT32_MIN || number > INT32_MAX))
-        return 0;
-    return put_name(out, type, name, strlen(name)) && put_little_endian(out, (uint64_t)number, type == INT32 ? 4 : 8);
+    uint64_t number = big_endian(sent, size);
+    *to++ = type;
+    memcpy(to, name, length + 1);
+    to += length + 1;
+    for (size_t i = 0; i < size; i++)
+        *to++ = (char)(number >> 8 * i);
+    return to;
 }
 
-static int put_stat(Output *out, PyObject *stat)
+#define NUMBER_BYTES(name, size) (1 + sizeof(name) + (size))
+enum {
+    FIELDS_BYTES = NUMBER_BYTES("czxid", 8) + NUMBER_BYTES("mzxid", 8) + NUMBER_BYTES("ctime", 8) + NUMBER_BYTES("mtime", 8) +
+                   NUMBER_BYTES("version", 4) + NUMBER_BYTES("ephemeralOwner", 8) + NUMBER_BYTES("dataLength", 4)
+};
+
+/* `version` and `stat`. What is where in a stat: zookeeper.jute. */
+static int put_stat(Output *out, const char *stat)
 {
-    long long numbers[STAT_FIELDS];
-    for (int i = 0; i < STAT_FIELDS; i++) {
-        numbers[i] = PyLong_AsLongLong(PyTuple_GET_ITEM(stat, i));
-        if (numbers[i] == -1 && PyErr_Occurred())
-            return 0;
-    }
-    if (!put_number(out, INT64, "version", numbers[MZXID]) || !put_name(out, OBJECT, NAMED("stat")))
+    char *to = room(out, NUMBER_BYTES("version", 8));
+    if (to == NULL)
+        return 0;
+    number_at(to, INT64, NAMED("version"), stat + 8, 8);
+    if (!put_name(out, OBJECT, NAMED("stat")))
         return 0;
     size_t from = out->length;
-    if (room(out, 4) == NULL)
+    to = room(out, 4 + FIELDS_BYTES);
+    if (to == NULL)
         return 0;
-    for (size_t i = 0; i < sizeof STAT / sizeof *STAT; i++)
-        if (!put_number(out, STAT[i].type, STAT[i].name, numbers[STAT[i].index]))
-            return 0;
+    to = number_at(to + 4, INT64, NAMED("czxid"), stat, 8);
+    to = number_at(to, INT64, NAMED("mzxid"), stat + 8, 8);
+    to = number_at(to, DATE, NAMED("ctime"), stat + 16, 8);
+    to = number_at(to, DATE, NAMED("mtime"), stat + 24, 8);
+    to = number_at(to, INT32, NAMED("version"), stat + 32, 4);
+    to = number_at(to, INT64, NAMED("ephemeralOwner"), stat + 44, 8);
+    number_at(to, INT32, NAMED("dataLength"), stat + 52, 4);
     return close_at(out, from);
 }
 
-/* (key: str, value: bytes, stat: the 11 numbers, root: str, synced_at: int) -> bytes | None */
+/* (key: str, value: bytes, stat: bytes as they came, root: str, synced_at: int) -> bytes | None */
 PyObject *znode_document(PyObject *module, PyObject *const *given, Py_ssize_t count)
 {
     (void)module;
-    if (count != 5 || !PyUnicode_Check(given[0]) || !PyBytes_Check(given[1]) || !PyTuple_Check(given[2]) ||
-        PyTuple_GET_SIZE(given[2]) != STAT_FIELDS || !PyUnicode_Check(given[3])) {
-        PyErr_SetString(PyExc_TypeError, "(key: str, value: bytes, stat: tuple of 11 int, root: str, synced_at: int)");
+    if (count != 5 || !PyUnicode_Check(given[0]) || !PyBytes_Check(given[1]) || !PyBytes_Check(given[2]) ||
+        PyBytes_GET_SIZE(given[2]) != STAT_BYTES || !PyUnicode_Check(given[3])) {
+        PyErr_SetString(PyExc_TypeError, "(key: str, value: bytes, stat: 68 bytes, root: str, synced_at: int)");
         return NULL;
     }
     Py_ssize_t length, size = PyBytes_GET_SIZE(given[1]);
@@ -417,7 +428,8 @@ PyObject *znode_document(PyObject *module, PyObject *const *given, Py_ssize_t co
     /* All of a common document at once; then its length, which is written last. */
     if (reserve(&out, (size_t)(2 * length + size + 512)) && room(&out, 4) != NULL &&
         put_path(&out, path, (size_t)length, is_root) && put_value(&out, PyBytes_AS_STRING(given[1]), (size_t)size) &&
-        put_stat(&out, given[2]) && put_number(&out, DATE, "syncedAt", synced_at) && close_at(&out, 0))
+        put_stat(&out, PyBytes_AS_STRING(given[2])) && put_name(&out, DATE, NAMED("syncedAt")) &&
+        put_little_endian(&out, (uint64_t)synced_at, 8) && close_at(&out, 0))
         made = PyBytes_FromStringAndSize(out.start, (Py_ssize_t)out.length);
     PyMem_Free(out.start);
     if (made == NULL) {

@@ -8,10 +8,9 @@
 
 #include "native.h"
 
-enum { KIND_GET_DATA = 4, HEADER_BYTES = 13, STAT_BYTES = 68, STAT_FIELDS = 11 };
+enum { KIND_GET_DATA = 4, HEADER_BYTES = 13, CHILDREN_OFFSET = 56, DATA_FIELDS = 4 };
 
 static const char HEADER[9] = {0, 0, 0, KIND_GET_DATA, 0, 0, 0, 0, 0};
-static const size_t STAT_SIZES[STAT_FIELDS] = {8, 8, 8, 8, 4, 4, 4, 8, 4, 4, 8};
 
 PyObject *znode_version(uint64_t czxid, uint64_t mzxid, uint64_t mtime)
 {
@@ -39,33 +38,21 @@ static PyObject *new_tuple(PyTypeObject *type, Py_ssize_t size)
     return tuple;
 }
 
-/* A `Stat`, which is a named tuple. */
-static PyObject *new_stat(PyTypeObject *type, const char *bytes)
-{
-    PyObject *stat = new_tuple(type, STAT_FIELDS);
-    for (int i = 0; stat != NULL && i < STAT_FIELDS; i++) {
-        uint64_t bits = big_endian(bytes, STAT_SIZES[i]);
-        PyObject *number = PyLong_FromLongLong(STAT_SIZES[i] == 8 ? (int64_t)bits : (int32_t)(uint32_t)bits);
-        if (number == NULL)
-            Py_CLEAR(stat);
-        else
-            PyTuple_SET_ITEM(stat, i, number);
-        bytes += STAT_SIZES[i];
-    }
-    return stat;
-}
-
-/* A `Data`, which is a named tuple of the value, its stat and the version. */
-static PyObject *new_data(PyTypeObject *type, PyTypeObject *stat_type, const char *value, Py_ssize_t length)
+/* A `Data`, which is a named tuple of the value, its stat as it came, the version and how many children there are. */
+static PyObject *new_data(PyTypeObject *type, const char *value, Py_ssize_t length)
 {
     const char *stat = value + length;
-    PyObject *parts[3] = {
+    PyObject *parts[DATA_FIELDS] = {
         PyBytes_FromStringAndSize(value, length),
-        new_stat(stat_type, stat),
+        PyBytes_FromStringAndSize(stat, STAT_BYTES),
         znode_version(big_endian(stat, 8), big_endian(stat + 8, 8), big_endian(stat + 24, 8)),
+        PyLong_FromLong((int32_t)(uint32_t)big_endian(stat + CHILDREN_OFFSET, 4)),
     };
-    PyObject *data = parts[0] && parts[1] && parts[2] ? new_tuple(type, 3) : NULL;
-    for (int i = 0; i < 3; i++)
+    int complete = 1;
+    for (int i = 0; i < DATA_FIELDS; i++)
+        complete &= parts[i] != NULL;
+    PyObject *data = complete ? new_tuple(type, DATA_FIELDS) : NULL;
+    for (int i = 0; i < DATA_FIELDS; i++)
         if (data != NULL)
             PyTuple_SET_ITEM(data, i, parts[i]);
         else
@@ -78,13 +65,13 @@ static int is_tuple_type(PyObject *given)
     return PyType_Check(given) && PyType_IsSubtype((PyTypeObject *)given, &PyTuple_Type);
 }
 
-/* (answer: bytes, offset: int, most: int, Data: type, Stat: type) -> (list of at most so many Data, offset) */
+/* (answer: bytes, offset: int, most: int, Data: type) -> (list of at most so many Data, offset) */
 PyObject *znode_values(PyObject *module, PyObject *const *given, Py_ssize_t count)
 {
     (void)module;
-    if (count != 5 || !PyBytes_Check(given[0]) || !PyLong_Check(given[1]) || !PyLong_Check(given[2]) ||
-        !is_tuple_type(given[3]) || !is_tuple_type(given[4])) {
-        PyErr_SetString(PyExc_TypeError, "(answer: bytes, offset: int, most: int, Data: type, Stat: type)");
+    if (count != 4 || !PyBytes_Check(given[0]) || !PyLong_Check(given[1]) || !PyLong_Check(given[2]) ||
+        !is_tuple_type(given[3])) {
+        PyErr_SetString(PyExc_TypeError, "(answer: bytes, offset: int, most: int, Data: type)");
         return NULL;
     }
     const char *bytes = PyBytes_AS_STRING(given[0]);
@@ -102,7 +89,7 @@ PyObject *znode_values(PyObject *module, PyObject *const *given, Py_ssize_t coun
         length = length < 0 ? 0 : length;
         if (size - offset - HEADER_BYTES - STAT_BYTES < length)
             break;
-        PyObject *data = new_data((PyTypeObject *)given[3], (PyTypeObject *)given[4], result + HEADER_BYTES, length);
+        PyObject *data = new_data((PyTypeObject *)given[3], result + HEADER_BYTES, length);
         if (data == NULL || PyList_Append(values, data) != 0) {
             Py_XDECREF(data);
             Py_DECREF(values);

@@ -10,7 +10,8 @@ from hybridsync.model import Index, Record
 from hybridsync.mongodb import MongoDB
 from hybridsync.sinks.mongodb import MongoMirror
 from hybridsync.sinks.znode_codec import ZnodeCodec
-from hybridsync.znode import Stat, version_of
+from hybridsync.sinks.znode_document import encode_all
+from hybridsync.znode import Stat, sent_stat, version_of
 
 SYNCED_AT = datetime(2026, 11, 20, 21, 0, 0, 123000, tzinfo=UTC)
 SYNCED_MS = round(SYNCED_AT.timestamp() * 1000)
@@ -19,7 +20,13 @@ SYNCED_MS = round(SYNCED_AT.timestamp() * 1000)
 def znode(key: str, value: bytes = b"text", *, mzxid: int = 100, czxid: int = 10, ephemeral_owner: int = 0) -> Record:
     """One znode; `mzxid` is what makes it older or newer."""
     stat = Stat(czxid, mzxid, 1700000000123, 1700000000456, 3, 7, 0, ephemeral_owner, len(value), 2, mzxid)
-    return Record(key, value, version_of(stat), stat)
+    return Record(key, value, version_of(stat), sent_stat(stat))
+
+
+def document_of(record: Record, root: str, synced_at: int = SYNCED_MS) -> bytes:
+    """The document that a mirror of `root` makes of the znode."""
+    (document,) = encode_all([record], root, synced_at)
+    return document
 
 
 @asynccontextmanager

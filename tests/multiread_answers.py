@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from typing import Any
 
-from hybridsync.zookeeper.wire import GET_CHILDREN, GET_DATA, Data, MultiRead, Op, OpResult
+from hybridsync.znode import Stat, sent_stat, version_of
+from hybridsync.zookeeper.wire import GET_CHILDREN, GET_DATA, Data, MultiRead, OpResult
 
 STAT = struct.pack("!qqqqiiiqiiq", *range(11))
 END = struct.pack("!iBi", -1, 1, -1)
@@ -23,8 +25,7 @@ def answer_of(results: Sequence[OpResult | None]) -> bytes:
         if result is None:
             parts.append(header(GET_DATA, 0, 0, -1) + STAT)
         elif isinstance(result, Data):
-            stat = struct.pack("!qqqqiiiqiiq", *result.stat)
-            parts.append(header(GET_DATA, 0, 0, len(result.value)) + result.value + stat)
+            parts.append(header(GET_DATA, 0, 0, len(result.value)) + result.value + result.stat)
         elif isinstance(result, list):
             names = [name.encode() for name in result]
             parts.append(header(GET_CHILDREN, 0, 0, len(names)))
@@ -35,5 +36,16 @@ def answer_of(results: Sequence[OpResult | None]) -> bytes:
 
 
 def request_for(results: Sequence[OpResult | None]) -> MultiRead:
-    """A request that such results answer."""
-    return MultiRead([Op(GET_CHILDREN if isinstance(one, list) else GET_DATA, b"/x") for one in results])
+    """A request that such results answer, of which the lists come first."""
+    lists = sum(isinstance(one, list) for one in results)
+    return MultiRead(lists=[b"/x"] * lists, values=[b"/x"] * (len(results) - lists))
+
+
+def data_of(value: bytes, stat: Stat) -> Data:
+    """What is understood of a value with that stat."""
+    return Data(value, sent_stat(stat), version_of(stat), stat.numChildren)
+
+
+def lists_first(results: Sequence[OpResult | None]) -> list[Any]:
+    """In the order in which a multiRead asks."""
+    return sorted(results, key=lambda one: not isinstance(one, list))

@@ -35,18 +35,13 @@ _PIECES = [bytes([byte]) for byte in b'"{}[],:\\-+.eE019 \n\t\0\x1f\x7f\x80\xff'
 _LENGTHS = [b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", b"\x80\0\0\0"]
 
 
-class Stat(tuple[int, ...]):
-    """Laid out as hybridsync's, without its import."""
-
-    __slots__ = ()
-
-
 class Data(NamedTuple):
     """As hybridsync's."""
 
     value: bytes
-    stat: Stat
+    stat: bytes
     version: int
+    children: int
 
 
 def _guarded(call: Callable[[bytes], Any], data: bytes) -> Any:
@@ -125,8 +120,8 @@ def _key(draw: random.Random) -> str:
     return draw.choice(["/", "/a", "", "a", "/ü/😀", "/" + "x" * draw.randrange(600), "/a/" * draw.randrange(9)])
 
 
-def _stat(draw: random.Random) -> tuple[int, ...]:
-    return tuple(_number(draw, 32 if field in (4, 5, 6, 8, 9) else 64) for field in range(11))
+def _stat(draw: random.Random) -> bytes:
+    return struct.pack("!qqqqiiiqiiq", *(_number(draw, 32 if field in (4, 5, 6, 8, 9) else 64) for field in range(11)))
 
 
 def _answer(draw: random.Random) -> bytes:
@@ -135,7 +130,7 @@ def _answer(draw: random.Random) -> bytes:
         kind = draw.choice([4, 4, 4, 4, 8, -1])
         value = draw.randbytes(draw.choice([0, 0, 1, 7, 200]))
         length = draw.choice([len(value)] * 9 + [-1, -2, _number(draw, 32)])
-        parts += (struct.pack("!iBii", kind, 0, 0, length), value, struct.pack("!qqqqiiiqiiq", *_stat(draw)))
+        parts += (struct.pack("!iBii", kind, 0, 0, length), value, _stat(draw))
     return b"".join(parts) + struct.pack("!iBi", -1, 1, -1)
 
 
@@ -158,7 +153,15 @@ def _values(module: ModuleType, draw: random.Random) -> None:
     answer = _damaged(draw, _answer(draw))
     offset = draw.choice([0, 0, 0, draw.randrange(-9, len(answer) + 9), -(2**63), 2**63 - 1])
     most = draw.choice([2**63 - 1, 3, 1, 0, -1])
-    _guarded(lambda given: module.znode_values(given, offset, most, Data, Stat), answer)
+    _guarded(lambda given: module.znode_values(given, offset, most, Data), answer)
+
+
+def _names(module: ModuleType, draw: random.Random) -> None:
+    names = [_key(draw).encode().replace(b"/", b"") for _ in range(draw.randrange(5))]
+    count = draw.choice([len(names)] * 9 + [-1, -2, _number(draw, 32)])
+    answer = struct.pack("!i", count) + b"".join(struct.pack("!i", len(name)) + name for name in names)
+    offset = draw.choice([0] * 9 + [draw.randrange(-9, len(answer) + 9), -(2**63), 2**63 - 1])
+    _guarded(lambda given: module.znode_names(given, offset), _damaged(draw, answer))
 
 
 def _versions(module: ModuleType, draw: random.Random) -> None:
@@ -172,13 +175,15 @@ def _without_memory(module: ModuleType) -> int:
         allocations = importlib.import_module("_testcapi")  # not every Python has it
     except ImportError:
         return 0
-    stat, text = tuple(range(2**30, 2**30 + 11)), '{"ü":[0.1,1,"a",{}]}'.encode()
+    stat, text = bytes(range(68)), '{"ü":[0.1,1,"a",{}]}'.encode()
     answer = struct.pack("!iBii", 4, 0, 0, 600) + b"x" * 600 + struct.pack("!qqqqiiiqiiq", *[2**31 - 1] * 11)
+    names = struct.pack("!ii", 2, 3) + "aü".encode() + struct.pack("!i", 600) + b"x" * 600
     batch = _shown(random.Random(1)) + b"\x06\0\0\0\0\0"
     calls: list[Callable[[], Any]] = [
         lambda: module.znode_document("/a/ü", text, stat, "/a", 1),
         lambda: module.znode_document("/a/ü", "nur Text: ü".encode(), stat, "/a", 1),
-        lambda: module.znode_values(answer * 2, 0, 2, Data, Stat),
+        lambda: module.znode_values(answer * 2, 0, 2, Data),
+        lambda: module.znode_names(names * 2, 0),
         lambda: module.znode_versions(batch * 2),
     ]
     tried = 0
@@ -215,9 +220,10 @@ def main() -> None:
     draw, rounds = random.Random(seed), int(sys.argv[3])
     for _ in range(rounds):
         _documents(module, draw)
+        _names(module, draw)
         _values(module, draw)
         _versions(module, draw)
-    print(json.dumps({"calls": 3 * rounds, "without memory": _without_memory(module)}))
+    print(json.dumps({"calls": 4 * rounds, "without memory": _without_memory(module)}))
 
 
 if __name__ == "__main__":

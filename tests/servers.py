@@ -13,6 +13,8 @@ from urllib.parse import urlsplit, urlunsplit
 from kazoo.client import KazooClient
 from kazoo.exceptions import NoAuthError, NotEmptyError
 
+from hybridsync.embedded import MongoServer
+
 SUPER_PASSWORD = "tests-only"
 """Of the user `super` of every private ZooKeeper: reads and deletes what ACLs hide."""
 
@@ -84,3 +86,15 @@ def delete_tree(client: KazooClient, root: str) -> None:
             if given("HYBRIDSYNC_TEST_ZOOKEEPER_HOSTS") is None:
                 raise
         return
+
+
+class StandaloneMongo(MongoServer):
+    """A MongoDB that is no replica set."""
+
+    def _command(self) -> list[str]:
+        command = super()._command()
+        at = command.index("--replSet")
+        return command[:at] + command[at + 2 :]
+
+    def _initiate_once(self, client: object) -> None:
+        """There is no replica set to initiate."""

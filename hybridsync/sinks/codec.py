@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeAlias
 
-from bson.raw_bson import RawBSONDocument
 from pymongo import DeleteMany, DeleteOne, ReplaceOne, UpdateOne
 
 from hybridsync.model import Index, Put, Record, Remove, Version
@@ -24,8 +23,10 @@ MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
 """What MongoDB stores at most (https://www.mongodb.com/docs/manual/reference/limits/)."""
 
 PlainEncoding: TypeAlias = Literal["utf8", "binary"]
-Write: TypeAlias = RawBSONDocument | ReplaceOne[Any] | UpdateOne | DeleteOne | DeleteMany
-"""What goes to the server; a document by itself is inserted."""
+Document: TypeAlias = bytes
+"""BSON."""
+
+Write: TypeAlias = ReplaceOne[Any] | UpdateOne | DeleteOne | DeleteMany
 
 Shown: TypeAlias = Mapping[str, Any]
 """A document with the fields of `DocumentCodec.shown` only."""
@@ -54,19 +55,19 @@ class DocumentCodec(Protocol):
     def misplaced(self) -> Mapping[str, Any] | None:
         """The filter for documents that are misplaced, when their shown fields do not tell."""
 
-    def documents(self, puts: Sequence[Put], synced_at: int) -> Iterator[RawBSONDocument | str]:
+    def documents(self, puts: Sequence[Put], synced_at: int) -> Iterator[Document | str]:
         """The document of each record in the richest encoding without loss, made when it is asked for.
 
         Text instead of one says why there can be none. `synced_at`: milliseconds since 1970, UTC.
         """
 
-    def plain(self, record: Record, synced_at: int, encoding: PlainEncoding) -> RawBSONDocument:
+    def plain(self, record: Record, synced_at: int, encoding: PlainEncoding) -> Document:
         """The document with its value as text or bytes. Raises `UnicodeDecodeError` where it is no text."""
 
-    def same_content(self, stored: bytes, document: RawBSONDocument) -> bool:
+    def same_content(self, stored: bytes, document: Document) -> bool:
         """Whether a stored document equals ours in everything but `syncedAt`."""
 
-    def replacement(self, put: Put, document: RawBSONDocument) -> Write:
+    def replacement(self, put: Put, document: Document) -> Write:
         """The guarded write where there may be a document under the key; inserts it when there is none."""
 
     def to_look_at(self, removes: Sequence[Remove]) -> Sequence[str]:

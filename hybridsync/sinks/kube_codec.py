@@ -25,7 +25,7 @@ from pymongo import DeleteOne, ReplaceOne
 
 from hybridsync.kube_object import object_version
 from hybridsync.model import ANY, Index, Put, Record, Remove, Version
-from hybridsync.sinks.codec import MALFORMED, MISPLACED, PlainEncoding, Shown, Write
+from hybridsync.sinks.codec import MALFORMED, MISPLACED, Document, PlainEncoding, Shown, Write
 from hybridsync.sinks.kube_document import encode, encode_plain, same_content
 
 # A condition on a field also matches when one element of an array does, hence the arrays by name.
@@ -52,21 +52,21 @@ class KubernetesCodec:
     def __init__(self, view: str = "") -> None:
         self._view = view
 
-    def documents(self, puts: Sequence[Put], synced_at: int) -> Iterator[RawBSONDocument | str]:
+    def documents(self, puts: Sequence[Put], synced_at: int) -> Iterator[Document | str]:
         """See `DocumentCodec.documents`."""
         return map(encode, [put.record for put in puts], repeat(self._view), repeat(synced_at))
 
-    def plain(self, record: Record, synced_at: int, encoding: PlainEncoding) -> RawBSONDocument:
+    def plain(self, record: Record, synced_at: int, encoding: PlainEncoding) -> Document:
         """See `DocumentCodec.plain`."""
         return encode_plain(record, self._view, synced_at, encoding)
 
-    def same_content(self, stored: bytes, document: RawBSONDocument) -> bool:
+    def same_content(self, stored: bytes, document: Document) -> bool:
         """See `DocumentCodec.same_content`."""
         return same_content(stored, document)
 
-    def replacement(self, put: Put, document: RawBSONDocument) -> Write:
+    def replacement(self, put: Put, document: Document) -> Write:
         """See the table at the top."""
-        return ReplaceOne({"_id": put.key}, document, upsert=True)
+        return ReplaceOne({"_id": put.key}, RawBSONDocument(document), upsert=True)
 
     def to_look_at(self, removes: Sequence[Remove]) -> Sequence[str]:
         """What a state was seen of: a filter cannot compute the number that stands for it."""

@@ -19,11 +19,10 @@ from typing import Any
 
 import bson
 from bson.datetime_ms import DatetimeMS
-from bson.raw_bson import RawBSONDocument
 
 from hybridsync.kube_object import ObjectMeta
 from hybridsync.model import Record
-from hybridsync.sinks.codec import MAX_DOCUMENT_BYTES, PlainEncoding
+from hybridsync.sinks.codec import MAX_DOCUMENT_BYTES, Document, PlainEncoding
 from hybridsync.sinks.json_value import json_element
 
 _OBJECT = re.compile(rb"[ \t\n\r]*\{")
@@ -31,7 +30,7 @@ _INT32 = struct.Struct("<i")
 _SYNCED_AT_BYTES = len(bson.encode({"syncedAt": DatetimeMS(0)})) - _INT32.size
 
 
-def encode(record: Record, view: str, synced_at: int) -> RawBSONDocument | str:
+def encode(record: Record, view: str, synced_at: int) -> Document | str:
     """The document of an object in the richest encoding that loses nothing, or why there is none.
 
     `record.meta` is an `ObjectMeta`; `view` is empty for objects as they are served. `synced_at`:
@@ -44,7 +43,7 @@ def encode(record: Record, view: str, synced_at: int) -> RawBSONDocument | str:
         return "its name, uid, resourceVersion or labels are not valid Unicode"
 
 
-def encode_plain(record: Record, view: str, synced_at: int, encoding: PlainEncoding) -> RawBSONDocument:
+def encode_plain(record: Record, view: str, synced_at: int, encoding: PlainEncoding) -> Document:
     """The document with the JSON as text or as bytes, for a server that refuses the richer one.
 
     Raises `UnicodeDecodeError` when text is asked for and the bytes are none.
@@ -58,28 +57,28 @@ def encode_plain(record: Record, view: str, synced_at: int, encoding: PlainEncod
     return _document(record, value, {"encoding": encoding}, view, synced_at)
 
 
-def same_content(stored: bytes, document: RawBSONDocument) -> bool:
+def same_content(stored: bytes, document: Document) -> bool:
     """Whether a stored document is equal to ours in everything but `syncedAt`."""
-    return stored[:-_SYNCED_AT_BYTES] == document.raw[:-_SYNCED_AT_BYTES]
+    return stored[:-_SYNCED_AT_BYTES] == document[:-_SYNCED_AT_BYTES]
 
 
-def _with_parsed_value(record: Record, view: str, synced_at: int) -> RawBSONDocument | None:
+def _with_parsed_value(record: Record, view: str, synced_at: int) -> Document | None:
     found = _OBJECT.match(record.value)
     value = json_element(record.value, found.end() - 1) if found else None
     if value is None:
         return None
     document = _document(record, value, {}, view, synced_at)
-    return document if len(document.raw) <= MAX_DOCUMENT_BYTES else None
+    return document if len(document) <= MAX_DOCUMENT_BYTES else None
 
 
-def _in_plain(record: Record, view: str, synced_at: int) -> RawBSONDocument:
+def _in_plain(record: Record, view: str, synced_at: int) -> Document:
     try:
         return encode_plain(record, view, synced_at, "utf8")
     except UnicodeDecodeError:
         return encode_plain(record, view, synced_at, "binary")
 
 
-def _document(record: Record, value: bytes, marks: dict[str, str], view: str, synced_at: int) -> RawBSONDocument:
+def _document(record: Record, value: bytes, marks: dict[str, str], view: str, synced_at: int) -> Document:
     meta: ObjectMeta = record.meta
     head = {
         "_id": record.key,
@@ -93,7 +92,7 @@ def _document(record: Record, value: bytes, marks: dict[str, str], view: str, sy
         tail["view"] = view
     tail["syncedAt"] = DatetimeMS(synced_at)
     body = bson.encode(head)[_INT32.size : -1] + value + bson.encode(tail)[_INT32.size :]
-    return RawBSONDocument(_INT32.pack(_INT32.size + len(body)) + body)
+    return _INT32.pack(_INT32.size + len(body)) + body
 
 
 def _labels(meta: ObjectMeta) -> dict[str, str]:

@@ -11,11 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
-from bson.raw_bson import RawBSONDocument
-
 from hybridsync.model import Applied, Put
 from hybridsync.mongodb_errors import DUPLICATE_KEY, one_line
-from hybridsync.sinks.codec import MAX_DOCUMENT_BYTES, DocumentCodec, PlainEncoding
+from hybridsync.sinks.codec import MAX_DOCUMENT_BYTES, Document, DocumentCodec, PlainEncoding
 
 _new = tuple.__new__
 """Makes a named tuple of a tuple without a call into Python: this file sees every record of a first sync."""
@@ -30,7 +28,7 @@ class PendingPut(NamedTuple):
     """A put that is not yet settled. It is inserted while no document is known under its key, else it replaces."""
 
     put: Put
-    document: RawBSONDocument
+    document: Document
     inserts: bool
     simpler: tuple[PlainEncoding, ...] = _PLAIN
 
@@ -39,7 +37,7 @@ class PendingPut(NamedTuple):
         for tried, encoding in enumerate(self.simpler, start=1):
             with suppress(UnicodeDecodeError):
                 document = codec.plain(self.put.record, synced_at, encoding)
-                if document.raw != self.document.raw and len(document.raw) <= MAX_DOCUMENT_BYTES:
+                if document != self.document and len(document) <= MAX_DOCUMENT_BYTES:
                     return self._replace(document=document, simpler=self.simpler[tried:])
         return None
 
@@ -62,7 +60,7 @@ def prepare_puts(codec: DocumentCodec, puts: Sequence[Put], size: int, synced_at
         if isinstance(document, str):
             prepared.failed[put.key] = document
             continue
-        length = len(document.raw)
+        length = len(document)
         if length > MAX_DOCUMENT_BYTES:
             prepared.failed[put.key] = (
                 f"a value of {len(put.record.value)} bytes does not fit into a MongoDB document of 16 MiB"

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import bson
 from bson.codec_options import CodecOptions, DatetimeConversion
@@ -24,16 +24,17 @@ from hybridsync.errors import SinkError
 from hybridsync.model import Applied, Change, Index, Put, Record, Remove
 from hybridsync.mongodb import MongoDB, Session
 from hybridsync.mongodb_errors import is_about_document, is_answer
-from hybridsync.sinks.codec import MALFORMED, MISPLACED, DocumentCodec, Shown, Write
+from hybridsync.sinks.codec import MALFORMED, MISPLACED, Document, DocumentCodec, Shown, Write
+from hybridsync.sinks.insert_command import InsertCommand
 from hybridsync.sinks.mirror_writes import (
     Outcome,
     PendingPut,
     Prepared,
-    nothing_but_inserted,
     nothing_but_refused,
     prepare_puts,
     settle_puts,
 )
+from hybridsync.sinks.short_work import ShortWork
 from hybridsync.sinks.write_lanes import WriteLanes
 
 BATCH_WRITES = 1000
@@ -41,13 +42,15 @@ BATCH_BYTES = 8 * 2**20
 INDEX_PIECE = 10_000
 INDEX_BUILD_SECONDS = 300.0
 
-INLINE_BYTES = 64 * 2**10
-"""Values up to this size in all are encoded on the event loop's thread: a few milliseconds."""
+RECORD_OVERHEAD_BYTES = 200
+"""What else there is to encode of a record."""
 
 _AS_IT_LIES = [("$natural", 1)]
 _LENIENT: CodecOptions[dict[str, Any]] = CodecOptions(
     unicode_decode_error_handler="replace", datetime_conversion=DatetimeConversion.DATETIME_MS
 )
+
+_Attempt: TypeAlias = Callable[[Session | None], Awaitable[Outcome]]
 
 
 class MongoMirror:
@@ -60,6 +63,7 @@ class MongoMirror:
         self._collection = mongodb.collection(collection)
         self._raw = self._collection.with_options(codec_options=CodecOptions(document_class=RawBSONDocument))
         self._lanes = WriteLanes(mongodb, self._collection)
+        self._encoding = ShortWork()
 
     @property
     def description(self) -> str:
@@ -193,20 +197,16 @@ class MongoMirror:
         return {document["_id"] for document in documents}
 
     async def _prepare(self, puts: Sequence[Put], synced_at: int) -> Prepared:
-        size = sum(len(put.record.value) for put in puts)
-        if size <= INLINE_BYTES:
-            return prepare_puts(self._codec, puts, BATCH_BYTES, synced_at)
-        return await asyncio.to_thread(prepare_puts, self._codec, puts, BATCH_BYTES, synced_at)
+        size = sum([len(put.record.value) for put in puts]) + RECORD_OVERHEAD_BYTES * len(puts)
+        return await self._encoding.run(size, partial(prepare_puts, self._codec, puts, BATCH_BYTES, synced_at))
 
     async def _put(self, pending: list[PendingPut], synced_at: int) -> Applied:
         """Writes until every put is stored, or refused in every encoding; of one that is outdated nothing is stored."""
         applied = Applied()
         todo = [pending] if pending else []
-        replacement = self._codec.replacement
         while todo:
             batch = todo.pop()
-            writes = [one.document if one.inserts else replacement(one.put, one.document) for one in batch]
-            outcome = await self._lanes.write(partial(self._bulk, writes))
+            outcome = await self._lanes.write(partial(_outcome, await self._write_of(batch), len(batch)))
             if outcome is None:  # refused as a whole, for one document in it
                 middle = len(batch) // 2
                 todo += [batch[:middle], batch[middle:]]
@@ -217,33 +217,47 @@ class MongoMirror:
                 todo.append(again)
         return applied
 
+    async def _write_of(self, batch: Sequence[PendingPut]) -> _Attempt:
+        if all(one.inserts for one in batch):
+            numbered = await self._mongodb.numbers_writes()
+            return InsertCommand(self._collection, [one.document for one in batch], numbered=numbered)
+        return self._bulk([self._one_of_many(one) for one in batch])
+
+    def _one_of_many(self, one: PendingPut) -> InsertOne[Any] | Write:
+        if one.inserts:
+            return InsertOne(RawBSONDocument(one.document))
+        return self._codec.replacement(one.put, one.document)
+
     async def _remove(self, writes: Sequence[Write]) -> int:
+        write = self._bulk(writes)
         if self._codec.keeps_newest:
-            outcome = await self._mongodb.retrying(lambda: self._bulk(writes))
+            outcome = await self._mongodb.retrying(lambda: _outcome(write, len(writes), None))
         else:  # nothing in the delete itself stops it from taking what was written after it
-            outcome = await self._lanes.write(partial(self._bulk, writes))
+            outcome = await self._lanes.write(partial(_outcome, write, len(writes)))
         if outcome is None or outcome["writeErrors"]:
             raise SinkError(f"{self.description}: the server does not understand how documents are removed")
         removed: int = outcome["nRemoved"]
         return removed
 
-    async def _bulk(self, writes: Sequence[Write], session: Session | None = None) -> Outcome | None:
-        """One unordered bulk write; `None` when it was refused as a whole because of some document in it."""
-        try:
-            if all(isinstance(write, RawBSONDocument) for write in writes):  # the same in fewer steps a document
-                await self._collection.insert_many(writes, ordered=False, session=session)
-                return nothing_but_inserted(len(writes))
-            operations = [InsertOne(write) if isinstance(write, RawBSONDocument) else write for write in writes]
-            result = await self._collection.bulk_write(operations, ordered=False, session=session)
-            return result.bulk_api_result
-        except BulkWriteError as error:
-            if not is_answer(error):
-                raise
-            return error.details or {}
-        except (PyMongoError, InvalidDocument) as error:
-            if not is_about_document(error):
-                raise
-            return None if len(writes) > 1 else nothing_but_refused(str(error))
+    def _bulk(self, writes: Sequence[InsertOne[Any] | Write]) -> _Attempt:
+        async def attempt(session: Session | None) -> Outcome:
+            return (await self._collection.bulk_write(writes, ordered=False, session=session)).bulk_api_result
+
+        return attempt
+
+
+async def _outcome(write: _Attempt, count: int, session: Session | None) -> Outcome | None:
+    """One attempt of `count` unordered writes; `None` when they were refused as a whole because of one document."""
+    try:
+        return await write(session)
+    except BulkWriteError as error:
+        if not is_answer(error):
+            raise
+        return error.details or {}
+    except (PyMongoError, InvalidDocument) as error:
+        if not is_about_document(error):
+            raise
+        return None if count > 1 else nothing_but_refused(str(error))
 
 
 def _now() -> int:
@@ -297,9 +311,7 @@ def _differing(records: Sequence[Record], found: Mapping[str, bytes], codec: Doc
     ]
 
 
-def _is_held(
-    record: Record, document: RawBSONDocument | str, stored: bytes | None, codec: DocumentCodec, now: int
-) -> bool:
+def _is_held(record: Record, document: Document | str, stored: bytes | None, codec: DocumentCodec, now: int) -> bool:
     if stored is None or isinstance(document, str):
         return False
     if codec.same_content(stored, document) or codec.same_content(stored, codec.plain(record, now, "binary")):

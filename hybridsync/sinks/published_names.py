@@ -38,6 +38,10 @@ class Names:
         """How many of the znodes with these names, directly below the path, are ours."""
         return sum(decode(name, at_root=self._at_root) is not None for name in names)
 
+    def __bool__(self) -> bool:
+        """Yes: what is not encoded is left alone."""
+        return True
+
     def excluded(self, path: str) -> bool:
         """See `walk.Filter`."""
         if path == self._path or self.key_of(path) is not None:
@@ -68,6 +72,10 @@ class Names:
 
 class Everything:
     """A filter that leaves out nothing, for single znodes."""
+
+    def __bool__(self) -> bool:
+        """No."""
+        return False
 
     def excluded(self, path: str) -> bool:
         """No."""

@@ -21,7 +21,6 @@ root) is left alone.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import repeat
 from typing import Any
 
 from bson.datetime_ms import DatetimeMS
@@ -31,8 +30,8 @@ from pymongo import DeleteMany, DeleteOne, UpdateOne
 
 from hybridsync import native
 from hybridsync.model import ANY, Index, Put, Record, Remove, Version
-from hybridsync.sinks.codec import MALFORMED, PlainEncoding, Shown, Write
-from hybridsync.sinks.znode_document import encode, encode_plain, same_content
+from hybridsync.sinks.codec import MALFORMED, Document, PlainEncoding, Shown, Write
+from hybridsync.sinks.znode_document import encode_all, encode_plain, same_content
 from hybridsync.znode import version_from
 
 _MASK = 0xFFFFFFFFFFFFFFFF
@@ -75,21 +74,21 @@ class ZnodeCodec:
             ]
         }
 
-    def documents(self, puts: Sequence[Put], synced_at: int) -> Iterator[RawBSONDocument | str]:
+    def documents(self, puts: Sequence[Put], synced_at: int) -> Iterator[Document | str]:
         """See `DocumentCodec.documents`. Every znode has a document."""
-        return map(encode, [put.record for put in puts], repeat(self._root), repeat(synced_at))
+        return encode_all([put.record for put in puts], self._root, synced_at)
 
-    def plain(self, record: Record, synced_at: int, encoding: PlainEncoding) -> RawBSONDocument:
+    def plain(self, record: Record, synced_at: int, encoding: PlainEncoding) -> Document:
         """See `DocumentCodec.plain`."""
         return encode_plain(record, self._root, synced_at, encoding)
 
-    def same_content(self, stored: bytes, document: RawBSONDocument) -> bool:
+    def same_content(self, stored: bytes, document: Document) -> bool:
         """See `DocumentCodec.same_content`."""
         return same_content(stored, document)
 
-    def replacement(self, put: Put, document: RawBSONDocument) -> Write:
+    def replacement(self, put: Put, document: Document) -> Write:
         """See the table at the top."""
-        replaced = {"$cond": [{"$or": _replaceable(put)}, {"$literal": document}, "$$ROOT"]}
+        replaced = {"$cond": [{"$or": _replaceable(put)}, {"$literal": RawBSONDocument(document)}, "$$ROOT"]}
         return UpdateOne({"_id": put.key}, [{"$replaceWith": replaced}], upsert=True)
 
     def to_look_at(self, removes: Sequence[Remove]) -> Sequence[str]:

@@ -2,8 +2,7 @@
 
 The document is put together as BSON bytes right here, once: the text of a value is copied as it is,
 numbers and dates are packed by `struct`, and only a JSON value goes through an encoder. Where native/ was built,
-the common documents come from there, with the same bytes. pymongo gets a `RawBSONDocument` and encodes nothing
-again. BSON's layout: https://bsonspec.org/spec.html
+the common documents come from there, with the same bytes, and pymongo encodes nothing again. BSON's layout: https://bsonspec.org/spec.html
 
 Fields come in one fixed order and `syncedAt` is the last one, so two documents are the same
 exactly when their bytes without the last field are (`same_content`).
@@ -13,14 +12,15 @@ from __future__ import annotations
 
 import re
 import struct
-
-from bson.raw_bson import RawBSONDocument
+from collections.abc import Iterator, Sequence
+from itertools import repeat
+from operator import itemgetter
 
 from hybridsync import native
 from hybridsync.model import Record
-from hybridsync.sinks.codec import MAX_DOCUMENT_BYTES, PlainEncoding
+from hybridsync.sinks.codec import MAX_DOCUMENT_BYTES, Document, PlainEncoding
 from hybridsync.sinks.json_value import json_element
-from hybridsync.znode import Stat
+from hybridsync.znode import stat_of
 
 _STRUCTURED = re.compile(rb"[ \t\n\r]*[\[{]")
 
@@ -42,23 +42,33 @@ _STAT = struct.Struct("<7sq7sq7sq7sq9si16sq12six")
 _TAIL = struct.Struct("<9sq6si" + _STAT.format.removeprefix("<") + "10sqx")
 _SYNCED_AT = struct.Struct("<10sqx")
 
+_KEY_VALUE_META = tuple(map(Record._fields.index, ("key", "value", "meta")))
+"""Read without a step of Python each: this file sees every znode of a tree."""
 
-def encode(record: Record, root: str, synced_at: int) -> RawBSONDocument:
-    """The document of a znode in the richest encoding that loses nothing. Takes any bytes as value.
 
-    `root` is the mirrored path: its own document has no parent. `synced_at`: milliseconds since 1970. A
-    value for which no document of 16 MiB is enough still comes back; whether it fits is for the caller to see.
+def encode_all(records: Sequence[Record], root: str, synced_at: int) -> Iterator[Document]:
+    """The documents of znodes, each in the richest encoding that loses nothing, made when it is asked for.
+
+    `root` is the mirrored path: its own document has no parent. `synced_at`: milliseconds since 1970. Takes any
+    bytes as values. One for which no document of 16 MiB is enough still comes back; whether it fits is for the
+    caller to see.
     """
-    if native.QUICK is not None:
-        made = native.QUICK.znode_document(record.key, record.value, record.meta, root, synced_at)
-        if made is not None:
-            return RawBSONDocument(made)
+    if native.QUICK is None:
+        return (_encode(record, root, synced_at) for record in records)
+    keys, values, stats = (map(itemgetter(place), records) for place in _KEY_VALUE_META)
+    quick = map(native.QUICK.znode_document, keys, values, stats, repeat(root), repeat(synced_at))
+    return (
+        _encode(record, root, synced_at) if made is None else made for record, made in zip(records, quick, strict=True)
+    )
+
+
+def _encode(record: Record, root: str, synced_at: int) -> Document:
     data = record.value
     if structured := _STRUCTURED.match(data):
         element = json_element(data, structured.end() - 1)
         if element is not None:
             document = _document(record, root, synced_at, element, "json")
-            if len(document.raw) <= MAX_DOCUMENT_BYTES:
+            if len(document) <= MAX_DOCUMENT_BYTES:
                 return document
     try:
         return encode_plain(record, root, synced_at, "utf8")
@@ -66,7 +76,7 @@ def encode(record: Record, root: str, synced_at: int) -> RawBSONDocument:
         return encode_plain(record, root, synced_at, "binary")
 
 
-def encode_plain(record: Record, root: str, synced_at: int, encoding: PlainEncoding) -> RawBSONDocument:
+def encode_plain(record: Record, root: str, synced_at: int, encoding: PlainEncoding) -> Document:
     """The document with the value as text or as bytes, for a server that refuses the richer one.
 
     A value without any byte is `empty` in every encoding. Raises `UnicodeDecodeError` when text is asked
@@ -83,9 +93,9 @@ def encode_plain(record: Record, root: str, synced_at: int, encoding: PlainEncod
     return _document(record, root, synced_at, element, encoding)
 
 
-def same_content(stored: bytes, document: RawBSONDocument) -> bool:
+def same_content(stored: bytes, document: Document) -> bool:
     """Whether a stored document is equal to ours in everything but `syncedAt`."""
-    return stored[: -_SYNCED_AT.size] == document.raw[: -_SYNCED_AT.size]
+    return stored[: -_SYNCED_AT.size] == document[: -_SYNCED_AT.size]
 
 
 def parent_of(key: str, root: str) -> str | None:
@@ -93,7 +103,7 @@ def parent_of(key: str, root: str) -> str | None:
     return None if key == root else key.rpartition("/")[0] or "/"
 
 
-def _document(record: Record, root: str, synced_at: int, value: bytes, encoding: str) -> RawBSONDocument:
+def _document(record: Record, root: str, synced_at: int, value: bytes, encoding: str) -> Document:
     """One pass, few calls: this is done for every znode of a tree."""
     path = record.key.encode()
     size = len(path)
@@ -116,11 +126,11 @@ def _document(record: Record, root: str, synced_at: int, value: bytes, encoding:
             _tail(record.meta, synced_at),
         )
     )
-    return RawBSONDocument(_ID.pack(_ID.size + len(body), b"\x02_id\0", size + 1) + body)
+    return _ID.pack(_ID.size + len(body), b"\x02_id\0", size + 1) + body
 
 
-def _tail(stat: Stat, synced_at: int) -> bytes:
-    czxid, mzxid, ctime, mtime, version, _, _, owner, length, _, _ = stat
+def _tail(stat: bytes, synced_at: int) -> bytes:
+    czxid, mzxid, ctime, mtime, version, _, _, owner, length, _, _ = stat_of(stat)
     return _TAIL.pack(
         b"\x12version\0",
         mzxid,

@@ -18,6 +18,7 @@ from hybridsync.sinks.publish_batch import MAX_PATH_CHARACTERS, PublishBatch
 from hybridsync.sinks.publish_jobs import UNREADABLE, Job, Look
 from hybridsync.sinks.published import Published
 from hybridsync.sinks.published_names import Everything, Names, checked
+from hybridsync.znode import stat_of
 from hybridsync.zookeeper.acl import access_of
 from hybridsync.zookeeper.session import Session
 from hybridsync.zookeeper.settings import SessionSettings
@@ -121,7 +122,8 @@ class ZooKeeperSink:
             looks.update((paths[path], Look(UNREADABLE)) for path in piece.forbidden)
             looks.update((paths[path], Look(None)) for path in piece.gone)
             for one in piece.found:
-                looks[paths[one.key]] = Look(content_version(one.value), one.meta.version, one.meta.numChildren)
+                stat = stat_of(one.meta)
+                looks[paths[one.key]] = Look(content_version(one.value), stat.version, stat.numChildren)
         return looks
 
     async def apply(self, changes: Sequence[Change]) -> Applied:

@@ -87,7 +87,7 @@ class ZooKeeperSource:
             async for piece in pieces:
                 listing.unreadable.extend(piece.forbidden)
                 records += piece.found
-                size += sum(len(one.value) for one in piece.found)
+                size += sum([len(one.value) for one in piece.found])
                 if len(records) >= BATCH_RECORDS or size >= BATCH_BYTES:
                     yield Batch(records)
                     records, size = [], 0

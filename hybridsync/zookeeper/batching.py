@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from hybridsync.zookeeper.wire import GET_CHILDREN, GET_DATA, MAX_REQUEST_BYTES, OP_OVERHEAD, Op
+from hybridsync.zookeeper.wire import MAX_REQUEST_BYTES, OP_OVERHEAD, MultiRead
 
 MAX_OPS = 500
 ANSWER_BYTES = 2 * 1024 * 1024
@@ -36,9 +36,6 @@ QUEUED_NAMES = 10_000
 """No more children are listed while this many wait to be read."""
 
 LOOK_AT_FRAMES = 1_000
-
-_new = tuple.__new__
-"""Makes a named tuple of a tuple without a call into Python: this file sees every path of a tree."""
 
 
 class Sizes:
@@ -94,9 +91,9 @@ class Run(NamedTuple):
 
 
 class Request(NamedTuple):
-    """One multiRead: first the lists of children, then the runs of values. `cost` in expected bytes."""
+    """One multiRead: the lists of children for `expansions`, then the values of `runs`. `cost` in expected bytes."""
 
-    ops: Sequence[Op]
+    reads: MultiRead
     expansions: Sequence[Expansion]
     runs: Sequence[Run]
     cost: int
@@ -129,9 +126,10 @@ class Batcher:
         draft = _Draft()
         self._take_expansions(draft)
         self._take_frames(draft)
-        if not draft.ops:
+        if not draft.count:
             return None
-        request = Request(draft.ops, draft.expansions, draft.runs, int(draft.cost))
+        reads = MultiRead(lists=draft.lists, values=draft.values)
+        request = Request(reads, draft.expansions, draft.runs, int(draft.cost))
         self._in_flight += request.cost
         return request
 
@@ -151,10 +149,10 @@ class Batcher:
             top = self._expansions[-1]
             expected += top.children
             cost = 16 + top.children * self._name_bytes
-            alone = not draft.ops and not self._queued
+            alone = not draft.count and not self._queued
             if not alone and (expected > QUEUED_NAMES or not draft.has_room(cost)):
                 return
-            if not draft.add(GET_CHILDREN, top.server_path, cost):
+            if not draft.add_list(top.server_path, cost):
                 return
             draft.expansions.append(self._expansions.pop())
 
@@ -198,40 +196,45 @@ class _Draft:
     """A request in the making."""
 
     def __init__(self) -> None:
-        self.ops: list[Op] = []
+        self.lists: list[bytes] = []
+        self.values: list[bytes] = []
         self.expansions: list[Expansion] = []
         self.runs: list[Run] = []
         self.cost = 0.0
         self._request_bytes = 0
 
+    @property
+    def count(self) -> int:
+        """How many operations there are."""
+        return len(self.lists) + len(self.values)
+
     def has_room(self, cost: float) -> bool:
         """Whether one more operation fits without the answer growing too large."""
-        return len(self.ops) < MAX_OPS and self.cost + cost <= ANSWER_BYTES
+        return self.count < MAX_OPS and self.cost + cost <= ANSWER_BYTES
 
     def room_for(self, cost: float) -> int:
         """How many operations of this cost fit; the first of a request always does."""
         by_cost = int((ANSWER_BYTES - self.cost) / cost) if cost else MAX_OPS
-        return max(min(MAX_OPS - len(self.ops), by_cost), 0 if self.ops else 1)
+        return max(min(MAX_OPS - self.count, by_cost), 0 if self.count else 1)
+
+    def add_list(self, path: bytes, cost: float) -> bool:
+        """Adds a list of children; `False` when the request itself would grow too large."""
+        return self._add(self.lists, [path], cost)
 
     def add_values(self, paths: Sequence[bytes], cost: float) -> int:
         """Adds reads of values, as many of the first as the request itself has room for; says how many."""
-        size = sum(map(len, paths)) + OP_OVERHEAD * len(paths)
-        if self._request_bytes + size > MAX_REQUEST_BYTES:  # very long paths: one by one
-            for taken, path in enumerate(paths):
-                if not self.add(GET_DATA, path, cost):
-                    return taken
+        if self._add(self.values, paths, cost):
             return len(paths)
-        self._request_bytes += size
-        self.cost += cost * len(paths)
-        self.ops += [_new(Op, (GET_DATA, path)) for path in paths]
+        for taken, path in enumerate(paths):  # very long paths: one by one
+            if not self._add(self.values, [path], cost):
+                return taken
         return len(paths)
 
-    def add(self, kind: int, path: bytes, cost: float) -> bool:
-        """Adds an operation; `False` when the request itself would grow too large."""
-        size = OP_OVERHEAD + len(path)
-        if self.ops and self._request_bytes + size > MAX_REQUEST_BYTES:
+    def _add(self, operations: list[bytes], paths: Sequence[bytes], cost: float) -> bool:
+        size = sum(map(len, paths)) + OP_OVERHEAD * len(paths)
+        if self._request_bytes + size > MAX_REQUEST_BYTES and (self.count or len(paths) > 1):
             return False
-        self.ops.append(Op(kind, path))
+        operations += paths
         self._request_bytes += size
-        self.cost += cost
+        self.cost += cost * len(paths)
         return True

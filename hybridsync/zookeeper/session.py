@@ -116,7 +116,7 @@ class Session:
         """Whether the server knows multiRead, asked once a session; `False` when the connection went away."""
         link = self._link
         if self._supported is not link:
-            probe = wire.MultiRead([wire.Op(wire.GET_DATA, self.server_path("/").encode())])
+            probe = wire.MultiRead(values=[self.server_path("/").encode()])
             try:
                 await self.call(probe, epoch=self._epoch)
             except (SourceDisconnected, PositionExpired):

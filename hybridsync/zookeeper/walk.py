@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
+from itertools import compress, repeat
 from typing import NamedTuple, Protocol
 
 from hybridsync.errors import ListingFailed
@@ -16,7 +17,7 @@ from hybridsync.model import Record
 from hybridsync.zookeeper.batching import Batcher, Expansion, Frame, Request, Run, Sizes
 from hybridsync.zookeeper.calls import Answer
 from hybridsync.zookeeper.session import Session
-from hybridsync.zookeeper.wire import NO_AUTH, NO_NODE, Data, ErrorCode, MultiRead, OpResult
+from hybridsync.zookeeper.wire import NO_AUTH, NO_NODE, Data, ErrorCode, OpResult
 
 REQUESTS_IN_FLIGHT = 4
 
@@ -25,7 +26,10 @@ _new = tuple.__new__
 
 
 class Filter(Protocol):
-    """What is left out."""
+    """What is left out. False where that is nothing."""
+
+    def __bool__(self) -> bool:
+        """Whether anything may be."""
 
     def excluded(self, path: str) -> bool:
         """Whether the znode is not to be read."""
@@ -106,7 +110,7 @@ class _Reader:
         under_way: dict[asyncio.Future[Answer], Request] = {}
         while True:
             while len(under_way) < REQUESTS_IN_FLIGHT and (request := self._batcher.next_request()) is not None:
-                sent = await self._session.send(MultiRead(request.ops), epoch=self._epoch)
+                sent = await self._session.send(request.reads, epoch=self._epoch)
                 under_way[sent] = request
             if not under_way:
                 return
@@ -129,22 +133,29 @@ class _Reader:
         return piece
 
     def _run(self, run: Run, results: Sequence[OpResult], piece: Piece) -> int:
-        """Takes in the znodes of one parent; returns the size of the largest value."""
-        largest = 0
-        frame, found = run.frame, piece.found
-        for name, result in zip(run.names, results, strict=True):
-            path = frame.base + name
-            if result.__class__ is not Data:
-                self._failed(path, result, piece)
-                continue
-            value, stat, version = result
-            found.append(_new(Record, (path, value, version, stat)))
-            if len(value) > largest:
-                largest = len(value)
-            if stat[9] and self._descend and not self._leave_out.nothing_below(path):
+        """Takes in the znodes of one parent; returns the size of the largest value. Few steps of Python for each."""
+        base = run.frame.base
+        paths = [base + name for name in run.names]
+        there = list(map(isinstance, results, repeat(Data)))
+        if not all(there):
+            for path, result in zip(paths, results, strict=True):
+                if not isinstance(result, Data):
+                    self._failed(path, result, piece)
+            paths, results = list(compress(paths, there)), list(compress(results, there))
+        if not paths:
+            return 0
+        values, stats, versions, children = zip(*results, strict=True)
+        piece.found.extend(map(_new, repeat(Record), zip(paths, values, versions, stats, strict=True)))
+        if self._descend and any(children):
+            self._expand(run.frame, zip(paths, children, strict=True))
+        return max(map(len, values))
+
+    def _expand(self, frame: Frame, children: Iterable[tuple[str, int]]) -> None:
+        """Has the children listed of those znodes that have some."""
+        for path, count in children:
+            if count and not self._leave_out.nothing_below(path):
                 server_path = self._session.server_path(path).encode()
-                self._batcher.expand(Expansion(path, server_path, stat.numChildren, frame.below))
-        return largest
+                self._batcher.expand(Expansion(path, server_path, count, frame.below))
 
     def _listed(self, expansion: Expansion, result: OpResult, piece: Piece) -> tuple[int, int]:
         """Takes in a list of children; returns how many and how long their names are together."""
@@ -152,7 +163,8 @@ class _Reader:
             self._failed(expansion.path, result, piece)
             return 0, 0
         base = expansion.path if expansion.path == "/" else expansion.path + "/"
-        wanted = [name for name in result if not self._leave_out.excluded(base + name)]
+        left_out = self._leave_out.excluded
+        wanted = [name for name in result if not left_out(base + name)] if self._leave_out else result
         if wanted:
             self._add_children(expansion.path, wanted, expansion.family)
         return len(result), sum(map(len, result))

@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from itertools import groupby
-from operator import itemgetter
 from typing import ClassVar, Final, NamedTuple, TypeAlias
 
 from hybridsync import native
-from hybridsync.znode import Stat, version_from
+from hybridsync.znode import STAT_BYTES, stat_of, version_from
 
 GET_DATA: Final = 4
 GET_CHILDREN: Final = 8
@@ -37,13 +35,8 @@ _HEADER_AND_INT = struct.Struct("!iBii")
 
 _INT = struct.Struct("!i")
 _EVENT = struct.Struct("!iii")
-_STAT = struct.Struct("!qqqqiiiqiiq")
 _END_OF_OPS = _MULTI_HEADER.pack(_ERROR, 1, -1)
 OP_OVERHEAD: Final = _OP.size + 1
-
-
-_new = tuple.__new__
-"""Makes a named tuple of a tuple without a call into Python."""
 
 
 class MalformedAnswer(Exception):
@@ -59,58 +52,52 @@ NO_AUTH: Final = ErrorCode(-102)
 
 
 class Data(NamedTuple):
-    """The bytes of a znode, its stat, and the version of that state (`znode.version_of`)."""
+    """The bytes of a znode, its stat as it came (`znode.stat_of`), the version of that state, and how many children."""
 
     value: bytes
-    stat: Stat
+    stat: bytes
     version: int
+    children: int
 
 
 OpResult: TypeAlias = Data | list[str] | ErrorCode
 """What one operation of a multiRead brought: a znode, its children's names, or an error."""
 
 
-class Op(NamedTuple):
-    """One operation of a multiRead; `path` is the server's path (with chroot) in UTF-8."""
-
-    kind: int
-    path: bytes
-
-
 class MultiRead:
-    """Many `getData` and `getChildren` in one request, without watches; errors come per operation."""
+    """Many `getChildren` and then many `getData` in one request, without watches; errors come per operation.
+
+    Paths are the server's (with chroot), in UTF-8.
+    """
 
     type: ClassVar[int] = 22
-    __slots__ = ("ops",)
+    __slots__ = ("lists", "values")
 
-    def __init__(self, ops: Sequence[Op]) -> None:
-        self.ops = ops
+    def __init__(self, *, lists: Sequence[bytes] = (), values: Sequence[bytes] = ()) -> None:
+        self.lists = lists
+        self.values = values
 
     def serialize(self) -> bytes:
         """The request without its header."""
-        pieces: list[bytes] = []
-        for kind, path in self.ops:
-            pieces += (_OP.pack(kind, 0, -1, len(path)), path, b"\0")
-        pieces.append(_END_OF_OPS)
-        return b"".join(pieces)
+        return _operations(GET_CHILDREN, self.lists) + _operations(GET_DATA, self.values) + _END_OF_OPS
 
     def deserialize(self, buffer: bytes, offset: int) -> list[OpResult]:
         """One result per operation, in order. Raises `MalformedAnswer`."""
         results: list[OpResult] = []
+        most = len(self.lists) + len(self.values)
         try:
-            for kind, run in groupby(self.ops, itemgetter(0)):
-                end = len(results) + sum(1 for _ in run)
-                while len(results) < end:
-                    if kind == GET_DATA:
-                        values, offset = _read_values(buffer, offset, end - len(results))
-                        results += values
-                    if len(results) < end:
-                        offset = self._read_any(kind, buffer, offset, results)
+            while len(results) < len(self.lists):
+                offset = self._read_any(GET_CHILDREN, buffer, offset, results)
+            while len(results) < most:
+                values, offset = _read_values(buffer, offset, most - len(results))
+                results += values
+                if len(results) < most:
+                    offset = self._read_any(GET_DATA, buffer, offset, results)
             _, done, _ = _MULTI_HEADER.unpack_from(buffer, offset)
         except struct.error:
-            raise MalformedAnswer(f"a multiRead answer of {len(buffer)} bytes is cut short") from None
+            raise MalformedAnswer(_cut_short(buffer)) from None
         if not done or offset + _MULTI_HEADER.size != len(buffer):
-            raise MalformedAnswer(f"more than {len(self.ops)} results")
+            raise MalformedAnswer(f"more than {most} results")
         return results
 
     def _read_any(self, kind: int, buffer: bytes, offset: int, results: list[OpResult]) -> int:
@@ -119,7 +106,7 @@ class MultiRead:
         offset += _MULTI_HEADER.size
         result: OpResult
         if done:
-            raise MalformedAnswer(f"{len(results)} results for {len(self.ops)} operations")
+            raise MalformedAnswer(f"{len(results)} results for {len(self.lists) + len(self.values)} operations")
         if err != (length if got == _ERROR else 0):
             raise MalformedAnswer(f"error {err} in the header of a result of kind {got}")
         if got == _ERROR:
@@ -127,7 +114,8 @@ class MultiRead:
         elif got != kind:
             raise MalformedAnswer(f"a result of kind {got} for an operation of kind {kind}")
         elif kind == GET_DATA:
-            _STAT.unpack_from(buffer, offset + _INT.size + max(length, 0))  # cut short, or else:
+            if offset + _INT.size + max(length, 0) + STAT_BYTES > len(buffer):
+                raise MalformedAnswer(_cut_short(buffer))
             raise MalformedAnswer(f"a value of {length} bytes")
         else:
             result, offset = _read_names(buffer, offset)
@@ -135,21 +123,32 @@ class MultiRead:
         return offset
 
 
+def _cut_short(buffer: bytes) -> str:
+    return f"a multiRead answer of {len(buffer)} bytes is cut short"
+
+
+def _operations(kind: int, paths: Sequence[bytes]) -> bytes:
+    heads = {length: _OP.pack(kind, 0, -1, length) for length in {*map(len, paths)}}
+    return b"".join([heads[len(path)] + path + b"\0" for path in paths])
+
+
 def _read_values(buffer: bytes, offset: int, most: int) -> tuple[list[Data], int]:
     """The up to `most` values that follow each other from `offset` on, and where they end: at anything else."""
     if native.QUICK is not None:
-        return native.QUICK.znode_values(buffer, offset, most, Data, Stat)
+        return native.QUICK.znode_values(buffer, offset, most, Data)
     values: list[Data] = []
-    last = len(buffer) - _HEADER_AND_INT.size - _STAT.size
+    last = len(buffer) - _HEADER_AND_INT.size - STAT_BYTES
     while len(values) < most and offset <= last:
         got, done, err, length = _HEADER_AND_INT.unpack_from(buffer, offset)
         if got != GET_DATA or done or err or length < -1 or offset + length > last:
             break
         start = offset + _HEADER_AND_INT.size
         offset = start + max(length, 0)
-        stat = _new(Stat, _STAT.unpack_from(buffer, offset))
-        values.append(_new(Data, (buffer[start:offset], stat, version_from(stat[0], stat[1], stat[3]))))
-        offset += _STAT.size
+        sent = buffer[offset : offset + STAT_BYTES]
+        stat = stat_of(sent)
+        version = version_from(stat.czxid, stat.mzxid, stat.mtime)
+        values.append(Data(buffer[start:offset], sent, version, stat.numChildren))
+        offset += STAT_BYTES
     return values, offset
 
 
@@ -196,6 +195,10 @@ def read_event(buffer: bytes, offset: int) -> Event:
 
 
 def _read_names(buffer: bytes, offset: int) -> tuple[list[str], int]:
+    if native.QUICK is not None:
+        read = native.QUICK.znode_names(buffer, offset)
+        if read is not None:
+            return read
     (count,) = _INT.unpack_from(buffer, offset)
     offset += _INT.size
     if count < -1 or count * _INT.size > len(buffer) - offset:

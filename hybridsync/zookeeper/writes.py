@@ -17,6 +17,7 @@ import structlog
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from hybridsync.errors import PositionExpired, SinkError, SinkUnavailable, SourceDisconnected, SourceError
+from hybridsync.znode import stat_of
 from hybridsync.zookeeper import transaction, wire
 from hybridsync.zookeeper.acl import Entry
 from hybridsync.zookeeper.session import Session
@@ -152,7 +153,7 @@ class Writes:
             return await self._create_root(epoch) and not self._in_doubt
         if not isinstance(found, wire.Data):
             raise SinkError(f"{self._session.where} does not permit reading {self._shown}")
-        self._version = found.stat.version
+        self._version = stat_of(found.stat).version
         if not self._in_doubt:
             return True
         refused = await self._send([transaction.set_data(self._root, found.value, self._version)], epoch)
@@ -182,7 +183,7 @@ class Writes:
         raise SinkError(f"{self._session.where}: {missing[refused.number]} cannot be created: {reason(refused.code)}")
 
     async def _read(self, paths: Sequence[str], epoch: int) -> Sequence[wire.OpResult]:
-        request = wire.MultiRead([wire.Op(wire.GET_DATA, path.encode()) for path in paths])
+        request = wire.MultiRead(values=[path.encode() for path in paths])
         results: Sequence[wire.OpResult] = (
             await self._session.call(request, epoch=epoch, seconds=OPERATION_SECONDS)
         ).value
@@ -192,7 +193,7 @@ class Writes:
 
     async def children(self, epoch: int) -> list[str]:
         """The names of the znodes directly below the root; none when there is no root."""
-        request = wire.MultiRead([wire.Op(wire.GET_CHILDREN, self._root.encode())])
+        request = wire.MultiRead(lists=[self._root.encode()])
         (found,) = (await self._session.call(request, epoch=epoch, seconds=OPERATION_SECONDS)).value
         if found == wire.NO_NODE:
             return []

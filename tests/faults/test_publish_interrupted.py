@@ -15,7 +15,7 @@ from hybridsync.embedded import MongoServer, ZooKeeperServer
 from tests.acceptance.channels import Publishing, channel, invalid_of, published
 from tests.acceptance.place import Place, a_place
 from tests.replica_set import Member, ReplicaSet, step_down
-from tests.servers import GivenZooKeeper, connected
+from tests.servers import GivenZooKeeper, StandaloneMongo, connected
 from tests.service import Service, wait_until
 
 pytestmark = pytest.mark.timeout(300)
@@ -26,18 +26,6 @@ class Failing(MongoServer):
 
     def _command(self) -> list[str]:
         return [*super()._command(), "--setParameter", "enableTestCommands=1"]
-
-
-class Standalone(MongoServer):
-    """A MongoDB that is no replica set."""
-
-    def _command(self) -> list[str]:
-        command = super()._command()
-        at = command.index("--replSet")
-        return command[:at] + command[at + 2 :]
-
-    def _initiate_once(self, client: object) -> None:
-        """There is no replica set to initiate."""
 
 
 @pytest.fixture
@@ -278,7 +266,7 @@ def test_a_standalone_mongodb_is_told_in_one_clear_line_and_polling_works_there(
     own_zookeeper: ZooKeeperServer, tmp_path: Path
 ) -> None:
     with (
-        Standalone(tmp_path / "standalone") as server,
+        StandaloneMongo(tmp_path / "standalone") as server,
         a_place(own_zookeeper.hosts, server.uri, keep=True) as place,
     ):
         channels = Publishing(place)

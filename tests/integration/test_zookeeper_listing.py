@@ -15,7 +15,7 @@ from hybridsync.embedded import ZooKeeperServer
 from hybridsync.errors import ConfigurationError, SourceDisconnected
 from hybridsync.model import ANY, Dirty, Listing, Put, Record, Remove
 from hybridsync.sources.zookeeper import ZooKeeperSource
-from hybridsync.znode import Stat, version_of
+from hybridsync.znode import Stat, sent_stat, version_of
 from hybridsync.zookeeper.settings import SessionSettings
 from tests.proxy import TcpProxy
 from tests.servers import GivenZooKeeper
@@ -75,7 +75,7 @@ async def test_every_znode_comes_with_its_value_version_and_stat(
         records = await listed(source, listing)
         for path in (zk_root, f"{zk_root}/a", f"{zk_root}/a/b"):
             value, stat = zk.get(path)
-            assert records.pop(path) == Record(path, value, version_of(Stat(*stat)), Stat(*stat))
+            assert records.pop(path) == Record(path, value, version_of(Stat(*stat)), sent_stat(Stat(*stat)))
             assert int(listing.position or 0) >= stat.mzxid
         assert records == {}
         assert listing.unreadable == []

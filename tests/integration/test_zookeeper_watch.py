@@ -12,6 +12,7 @@ from hybridsync.dirty import DirtySet
 from hybridsync.embedded import ZooKeeperServer
 from hybridsync.model import Dirty, Put
 from hybridsync.sources.zookeeper import ZooKeeperSource, ZooKeeperWatch
+from hybridsync.znode import stat_of
 from hybridsync.zookeeper.settings import SessionSettings
 from tests.eventually import eventually
 from tests.servers import GivenZooKeeper
@@ -119,7 +120,7 @@ async def test_an_event_is_marked_before_any_later_answer_is_seen(
             (change,) = await source.read([Dirty(zk_root)])
             assert isinstance(change, Put)
             seen = int(change.record.value)
-            assert events >= change.record.meta.version, "new data came before its event"
+            assert events >= stat_of(change.record.meta).version, "new data came before its event"
             reads += 1
         await writing
         await watch.probe()

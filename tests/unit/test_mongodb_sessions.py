@@ -10,7 +10,7 @@ import pytest
 from bson.binary import Binary
 
 from hybridsync.errors import SinkError
-from hybridsync.mongodb import MongoDB, Session, id_of, never_again
+from hybridsync.mongodb import MongoDB, Session, id_of, never_again, next_number
 
 
 async def sessions(count: int) -> tuple[MongoDB, list[Session]]:
@@ -48,3 +48,13 @@ def test_a_pymongo_with_other_names_is_an_error_in_one_line() -> None:
         SinkError, match=r"^pymongo [\d.]+ keeps sessions in another way: late writes cannot be fenced$"
     ):
         never_again(session)
+
+
+async def test_the_numbers_of_a_session_rise_also_between_ours_and_those_of_pymongo() -> None:
+    mongodb, [session] = await sessions(1)
+    never_again(session, Binary.from_uuid(uuid.uuid4()), 41)
+    assert next_number(session) == 42
+    session.delegate._start_retryable_write()
+    assert session.delegate._transaction_id == 43
+    assert next_number(session) == 44
+    await mongodb.close()

@@ -20,7 +20,7 @@ from hybridsync.supervisor import Supervised
 from hybridsync.testing import MemorySink, MemorySource, MemoryStore
 from hybridsync.traced_seams import traced
 from hybridsync.tracing import Tracer
-from hybridsync.znode import Stat, version_of
+from hybridsync.znode import Stat, sent_stat, version_of
 from tests.eventually import eventually
 from tests.unit.engine import fast
 
@@ -48,7 +48,7 @@ def line(lines: list[Any], step: str, key: str = "/a/b") -> Any:
 
 def znode(key: str, mzxid: int) -> Record:
     stat = Stat(1, mzxid, 0, 0, 0, 0, 0, 0, 0, 0, 0)
-    return Record(key, b"", version_of(stat), stat)
+    return Record(key, b"", version_of(stat), sent_stat(stat))
 
 
 @asynccontextmanager

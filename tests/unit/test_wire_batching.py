@@ -19,7 +19,7 @@ from hybridsync.zookeeper.batching import (
     Request,
     Sizes,
 )
-from hybridsync.zookeeper.wire import GET_CHILDREN, MAX_REQUEST_BYTES, MultiRead
+from hybridsync.zookeeper.wire import MAX_REQUEST_BYTES
 
 MIB = 1024 * 1024
 
@@ -158,14 +158,14 @@ def test_long_paths_are_cut_by_the_size_of_the_request() -> None:
     reading = Reading({"/": names}, lambda path: 10)
     assert len(reading.read) == 21
     for request in reading.requests:
-        assert len(MultiRead(request.ops).serialize()) < MAX_REQUEST_BYTES + 1_000
+        assert len(request.reads.serialize()) < MAX_REQUEST_BYTES + 1_000
 
 
 def test_a_path_longer_than_the_limit_goes_alone() -> None:
     names = [f"{number}" + "n" * 900_000 for number in range(3)]
     reading = Reading({"/": names}, lambda path: 10)
     assert len(reading.read) == 4
-    assert max(len(MultiRead(request.ops).serialize()) for request in reading.requests) < 1_000_000
+    assert max(len(request.reads.serialize()) for request in reading.requests) < 1_000_000
 
 
 def test_children_are_not_listed_faster_than_they_are_read() -> None:
@@ -201,9 +201,7 @@ def test_every_znode_is_read_once_whatever_the_sizes_and_shapes(in_flight: int, 
     assert sorted(reading.read) == sorted(paths)
     assert sorted(reading.listed) == sorted(tree)
     for request in reading.requests:
-        assert len(request.ops) <= MAX_OPS
-        kinds = [op.kind for op in request.ops]
-        assert kinds == sorted(kinds, key=lambda kind: kind != GET_CHILDREN)
+        assert len(request.reads.lists) + len(request.reads.values) <= MAX_OPS
 
 
 @pytest.mark.parametrize("answers", [1, 5])

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hybridsync.znode import Stat, version_of
+from hybridsync.znode import Stat
 from hybridsync.zookeeper import wire
 from hybridsync.zookeeper.buffered_socket import AHEAD_BYTES, BufferedSocket, wait_for
-from hybridsync.zookeeper.wire import Data, ErrorCode, MalformedAnswer, MultiRead, Op, OpResult, read_event
-from tests.multiread_answers import END, STAT, answer_of, header, request_for
+from hybridsync.zookeeper.wire import Data, ErrorCode, MalformedAnswer, MultiRead, OpResult, read_event
+from tests.multiread_answers import END, STAT, answer_of, data_of, header, request_for
 
 INT = st.integers(-(2**31), 2**31 - 1)
-LARGEST_REQUEST = [Op(wire.GET_DATA, b"/x"), Op(wire.GET_CHILDREN, b"/x")] * 250
+LARGEST_REQUEST = MultiRead(lists=[b"/x"] * 250, values=[b"/x"] * 250)
 
 
 def understood(request: MultiRead, answer: bytes) -> list[OpResult] | None:
@@ -33,7 +33,8 @@ def understood(request: MultiRead, answer: bytes) -> list[OpResult] | None:
 
 
 @given(
-    kinds=st.lists(st.sampled_from([wire.GET_DATA, wire.GET_CHILDREN]), max_size=4),
+    lists=st.integers(0, 2),
+    values=st.integers(0, 2),
     parts=st.lists(
         st.one_of(
             st.builds(header, st.sampled_from([4, 8, -1, 0, 22]), st.sampled_from([0, 1, 2]), INT, INT),
@@ -47,15 +48,14 @@ def understood(request: MultiRead, answer: bytes) -> list[OpResult] | None:
     ),
 )
 def test_pieces_in_any_order_are_refused_or_are_exactly_what_they_are_taken_for(
-    kinds: list[int], parts: list[bytes]
+    lists: int, values: int, parts: list[bytes]
 ) -> None:
     answer = b"".join(parts) + END
-    found = understood(MultiRead([Op(kind, b"/x") for kind in kinds]), answer)
+    found = understood(MultiRead(lists=[b"/x"] * lists, values=[b"/x"] * values), answer)
     if found is None:
         return
-    assert len(found) == len(kinds)
-    for kind, result in zip(kinds, found, strict=True):
-        assert isinstance(result, (Data if kind == wire.GET_DATA else list, ErrorCode))
+    for kind, result in zip([list] * lists + [Data] * values, found, strict=True):
+        assert isinstance(result, (kind, ErrorCode))
     # the only bytes that mean these results, but for -1: how jute writes a value, or a list, that is none
     again = answer_of(found) + END
     assert again == answer or b"\xff\xff\xff\xff" in answer
@@ -63,9 +63,8 @@ def test_pieces_in_any_order_are_refused_or_are_exactly_what_they_are_taken_for(
 
 @given(st.data())
 def test_one_changed_number_in_a_header_never_moves_a_record_to_another_place(data: st.DataObject) -> None:
-    first, second = Stat(*range(11)), Stat(*range(5, 16))
-    values = Data(b"one", first, version_of(first)), Data(b"", second, version_of(second))
-    results: list[OpResult] = [values[0], ["a", "b"], ErrorCode(-101), values[1], []]
+    values = data_of(b"one", Stat(*range(11))), data_of(b"", Stat(*range(5, 16)))
+    results: list[OpResult] = [["a", "b"], [], values[0], ErrorCode(-101), values[1]]
     answer = bytearray(answer_of(results) + END)
     at = data.draw(st.integers(0, len(answer) - 4))
     answer[at : at + 4] = struct.pack("!i", data.draw(INT))
@@ -82,21 +81,24 @@ def test_a_result_with_an_error_in_its_header_is_no_result(err: int) -> None:
     value = header(wire.GET_DATA, 0, err, 3) + b"abc" + STAT + END
     names = header(wire.GET_CHILDREN, 0, err, 0) + END
 
-    assert understood(MultiRead([Op(wire.GET_DATA, b"/x")]), value) is None
-    assert understood(MultiRead([Op(wire.GET_CHILDREN, b"/x")]), names) is None
+    assert understood(MultiRead(values=[b"/x"]), value) is None
+    assert understood(MultiRead(lists=[b"/x"]), names) is None
 
 
 def test_an_error_that_is_told_in_two_ways_is_not_taken_for_a_znode_that_is_gone() -> None:
-    assert understood(MultiRead([Op(wire.GET_DATA, b"/x")]), header(-1, 0, -102, -101) + END) is None
+    assert understood(MultiRead(values=[b"/x"]), header(-1, 0, -102, -101) + END) is None
 
 
 @pytest.mark.parametrize("lie", [2**31 - 1, 2**30, 10_000_000, -(2**31), -2])
-@pytest.mark.parametrize("kind", [wire.GET_DATA, wire.GET_CHILDREN])
-def test_a_length_that_lies_costs_no_memory(kind: int, lie: int) -> None:
+@pytest.mark.parametrize(
+    ("kind", "asked"),
+    [(wire.GET_DATA, MultiRead(values=[b"/x"])), (wire.GET_CHILDREN, MultiRead(lists=[b"/x"]))],
+)
+def test_a_length_that_lies_costs_no_memory(kind: int, asked: MultiRead, lie: int) -> None:
     answer = header(kind, 0, 0, lie) + struct.pack("!i", lie) + b"\0" * 1000 + END
     tracemalloc.start()
     try:
-        assert understood(MultiRead([Op(kind, b"/x")]), answer) is None
+        assert understood(asked, answer) is None
         assert tracemalloc.get_traced_memory()[1] < 100_000
     finally:
         tracemalloc.stop()
@@ -104,7 +106,7 @@ def test_a_length_that_lies_costs_no_memory(kind: int, lie: int) -> None:
 
 @given(st.binary(max_size=3000))
 def test_noise_for_a_large_request_is_refused(noise: bytes) -> None:
-    assert understood(MultiRead(LARGEST_REQUEST), noise) is None
+    assert understood(LARGEST_REQUEST, noise) is None
 
 
 @given(st.binary(max_size=60), st.sampled_from([1, 2, 3, 4, -1, 0, 9]), st.integers(-3, 60))

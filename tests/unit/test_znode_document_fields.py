@@ -11,15 +11,15 @@ import pytest
 from bson.codec_options import CodecOptions
 from bson.int64 import Int64
 
-from hybridsync.sinks.znode_document import encode, encode_plain, parent_of, same_content
-from tests.mirror_records import SYNCED_AT, SYNCED_MS, znode
+from hybridsync.sinks.znode_document import encode_plain, parent_of, same_content
+from tests.mirror_records import SYNCED_AT, SYNCED_MS, document_of, znode
 
 AWARE: CodecOptions[Mapping[str, Any]] = CodecOptions(tz_aware=True, tzinfo=UTC)
 
 
 def test_a_document_has_the_fields_of_the_contract_in_their_types() -> None:
     record = znode("/services/user/10.0.0.1:6000", b"hello", mzxid=1 << 40, czxid=5, ephemeral_owner=-(1 << 62))
-    document = bson.decode(encode(record, "/services", SYNCED_MS).raw, AWARE)
+    document = bson.decode(document_of(record, "/services"), AWARE)
     assert document == {
         "_id": "/services/user/10.0.0.1:6000",
         "parent": "/services/user",
@@ -46,7 +46,7 @@ def test_a_document_has_the_fields_of_the_contract_in_their_types() -> None:
 
 
 def test_the_bytes_are_those_that_bson_itself_would_write() -> None:
-    raw = encode(znode("/a/b", b'{"x": [1, 2.5, "y"]}'), "/a", SYNCED_MS).raw
+    raw = document_of(znode("/a/b", b'{"x": [1, 2.5, "y"]}'), "/a")
     assert bson.encode(bson.decode(raw, AWARE)) == raw
 
 
@@ -63,23 +63,23 @@ def test_the_bytes_are_those_that_bson_itself_would_write() -> None:
 )
 def test_the_parent_is_null_on_the_mirrored_root_alone(key: str, root: str, parent: str | None) -> None:
     assert parent_of(key, root) == parent
-    assert bson.decode(encode(znode(key), root, SYNCED_MS).raw)["parent"] == parent
+    assert bson.decode(document_of(znode(key), root))["parent"] == parent
 
 
 @pytest.mark.parametrize(
     ("key", "name"), [("/", "/"), ("/a", "a"), ("/a/.hidden", ".hidden"), ("/a/a b", "a b"), ("/a/ü€😀", "ü€😀")]
 )
 def test_odd_names_are_kept(key: str, name: str) -> None:
-    document = bson.decode(encode(znode(key), "/", SYNCED_MS).raw)
+    document = bson.decode(document_of(znode(key), "/"))
     assert (document["_id"], document["name"]) == (key, name)
 
 
 def test_only_the_time_of_the_sync_may_differ_between_equal_documents() -> None:
     record = znode("/a", b"[1]")
-    stored = bytes(encode(record, "/a", SYNCED_MS).raw)
+    stored = document_of(record, "/a")
     later = SYNCED_MS + 1_000_000
-    assert same_content(stored, encode(record, "/a", later))
-    assert not same_content(stored, encode(znode("/a", b"[2]"), "/a", later))
-    assert not same_content(stored, encode(znode("/a", b"[1]", mzxid=101), "/a", later))
-    assert not same_content(stored, encode(record, "/", later))
+    assert same_content(stored, document_of(record, "/a", later))
+    assert not same_content(stored, document_of(znode("/a", b"[2]"), "/a", later))
+    assert not same_content(stored, document_of(znode("/a", b"[1]", mzxid=101), "/a", later))
+    assert not same_content(stored, document_of(record, "/", later))
     assert not same_content(stored, encode_plain(record, "/a", later, "utf8"))

@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hybridsync.sinks.json_value import json_element
-from hybridsync.sinks.znode_document import encode, encode_plain
-from tests.mirror_records import SYNCED_MS, znode
+from hybridsync.sinks.znode_document import encode_plain
+from tests.mirror_records import SYNCED_MS, document_of, znode
 
 MIB = 1 << 20
 
 
 def decoded(data: bytes) -> tuple[Any, str]:
-    document = bson.decode(encode(znode("/a", data), "/a", SYNCED_MS).raw)
+    document = bson.decode(document_of(znode("/a", data), "/a"))
     return document["value"], document["encoding"]
 
 
@@ -171,7 +171,7 @@ def test_json_that_outgrows_a_document_is_kept_as_text() -> None:
 
 @given(st.binary(min_size=1))
 def test_bytes_can_always_be_kept_as_bytes(data: bytes) -> None:
-    document = bson.decode(encode_plain(znode("/a", data), "/a", SYNCED_MS, "binary").raw)
+    document = bson.decode(encode_plain(znode("/a", data), "/a", SYNCED_MS, "binary"))
     assert (document["value"], document["encoding"]) == (data, "binary")
 
 
