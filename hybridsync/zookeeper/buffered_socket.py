@@ -38,6 +38,15 @@ class BufferedSocket:
         self._at += len(piece)
         return piece
 
+    def read_ahead(self, size: int) -> bytes | None:
+        """Exactly `size` bytes that were read ahead; `None` when there are fewer."""
+        end = self._at + size
+        if end > len(self._ahead):
+            return None
+        piece = self._ahead[self._at : end]
+        self._at = end
+        return piece
+
     def pending(self) -> int:
         """Bytes that were read or decrypted and not yet handed out."""
         ahead = len(self._ahead) - self._at

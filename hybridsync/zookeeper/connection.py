@@ -47,6 +47,9 @@ CONNECT_SECONDS = 10.0
 MAX_ANSWER_BYTES = 1 << 30
 READ_BYTES = 256 * 1024
 
+READ_UNASKED = 32
+"""So many messages that were read ahead are taken before anybody looks whether there is something to send."""
+
 _silent = logging.Logger("kazoo, silent", level=logging.CRITICAL + 1)
 
 
@@ -176,6 +179,7 @@ class _Handler(SequentialThreadingHandler):  # type: ignore[misc]
     def __init__(self, tls: ssl.SSLContext | None) -> None:
         super().__init__()
         self._tls = tls
+        self._unasked = 0
 
     def start(self) -> None:
         """No worker threads."""
@@ -207,7 +211,16 @@ class _Handler(SequentialThreadingHandler):  # type: ignore[misc]
         return reading, writing
 
     def select(self, readable: Any, writable: Any, exceptional: Any, timeout: float | None = None) -> Any:
-        """kazoo's select, with our sockets; it makes a new selector for each call, and sees no bytes read ahead."""
+        """kazoo's select, with our sockets; it makes a new selector for each call, and sees no bytes read ahead.
+
+        kazoo asks for each message. While one is here already, the system is only asked now and then.
+        """
+        if not writable and self._unasked < READ_UNASKED:
+            ahead = [one for one in readable if isinstance(one, BufferedSocket) and one.pending()]
+            if ahead:
+                self._unasked += 1
+                return ahead, [], []
+        self._unasked = 0
         ready, free = wait_for(readable, writable, timeout)
         return ready, free, []
 
@@ -276,6 +289,9 @@ class _Connection(ConnectionHandler):  # type: ignore[misc]
         """Reads in bounded pieces: kazoo allocates all that is missing for each piece that arrives."""
         if not 0 <= length <= MAX_ANSWER_BYTES:
             raise ConnectionDropped(f"an answer of {length} bytes was announced")
+        ahead: bytes | None = self._socket.read_ahead(length)
+        if ahead is not None:
+            return ahead
         read = super()._read
         if length <= READ_BYTES:
             return bytes(read(length, timeout))

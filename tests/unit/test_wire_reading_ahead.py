@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hybridsync.zookeeper.buffered_socket import AHEAD_BYTES, BufferedSocket, wait_for
+from hybridsync.zookeeper.connection import READ_UNASKED, _Handler
 
 Pair = tuple[BufferedSocket, socket.socket]
 
@@ -72,3 +73,28 @@ def test_shutting_down_wakes_whoever_waits(pair: Pair) -> None:
     ahead.shut_down()
     assert wait_for([ahead], [], None) == ([ahead], [])
     assert ahead.recv(10) == b""
+
+
+def test_what_was_read_ahead_is_had_as_a_whole_or_not_at_all(pair: Pair) -> None:
+    ahead, far = pair
+    far.sendall(b"abcdef")
+    assert ahead.read_ahead(1) is None, "nothing was read yet"
+    assert ahead.recv(2) == b"ab"
+    assert ahead.read_ahead(3) == b"cde"
+    assert ahead.read_ahead(2) is None
+    assert ahead.read_ahead(0) == b""
+    assert ahead.recv(100) == b"f"
+
+
+def test_a_stream_of_messages_does_not_keep_what_is_to_be_sent_waiting(pair: Pair) -> None:
+    ahead, far = pair
+    handler = _Handler(None)
+    waiting, wake = socket.socketpair()
+    with waiting, wake:
+        far.sendall(b"x" * 200)
+        wake.send(b"!")
+        ahead.recv(1)
+        turns = [handler.select([ahead, waiting], [], [], 0.0)[0] for _ in range(100)]
+    assert all(ahead in turn for turn in turns)
+    assert sum(waiting in turn for turn in turns) >= 100 // (READ_UNASKED + 1)
+    ahead.recv(200)
