@@ -279,10 +279,9 @@ def id_of(session: Session) -> Binary:
 def next_number(session: Session) -> Int64:
     """A number for the next retryable write of the session, above those of all before it.
 
-    For a command that pymongo does not know as a write; see `never_again` for what this rests on.
+    For a command that pymongo does not know as a write. Raises `SinkError`, see `never_again`.
     """
-    id_of(session)  # until it is asked for, there is only a placeholder
-    own: Any = session.delegate._server_session
+    own = _server_session(session)
     own.inc_transaction_id()
     return Int64(own.transaction_id)
 
@@ -297,14 +296,20 @@ def never_again(session: Session, session_id: Binary | None = None, number: int 
     From 4.9 to 4.20 the names are the same; in 4.18 the class moved to `client_session_shared`. Raises
     `SinkError` when a pymongo has other names.
     """
-    id_of(session)  # until it is asked for, there is only a placeholder
-    own: Any = session.delegate._server_session
-    if not all(hasattr(own, name) for name in ("session_id", "_transaction_id", "dirty")):
-        raise SinkError(f"pymongo {pymongo.version} keeps sessions in another way: late writes cannot be fenced")
+    own = _server_session(session)
     own.dirty = True
     if session_id is not None:
         own.session_id = {"id": session_id}
         own._transaction_id = number
+
+
+def _server_session(session: Session) -> Any:
+    id_of(session)  # until it is asked for, there is only a placeholder
+    own: Any = session.delegate._server_session
+    names = ("session_id", "_transaction_id", "dirty", "inc_transaction_id", "transaction_id")
+    if not all(hasattr(own, name) for name in names):
+        raise SinkError(f"pymongo {pymongo.version} keeps sessions in another way: late writes cannot be fenced")
+    return own
 
 
 def _replicates(hello: Mapping[str, Any]) -> bool:

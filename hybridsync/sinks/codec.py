@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeAlias
 
-from pymongo import DeleteMany, DeleteOne, ReplaceOne, UpdateOne
+from pymongo import DeleteMany, DeleteOne
 
 from hybridsync.model import Index, Put, Record, Remove, Version
 
@@ -26,7 +26,10 @@ PlainEncoding: TypeAlias = Literal["utf8", "binary"]
 Document: TypeAlias = bytes
 """BSON."""
 
-Write: TypeAlias = ReplaceOne[Any] | UpdateOne | DeleteOne | DeleteMany
+Delete: TypeAlias = DeleteOne | DeleteMany
+
+Update: TypeAlias = Mapping[str, Any]
+"""One update, as MongoDB's command has it: `q`, `u`."""
 
 Shown: TypeAlias = Mapping[str, Any]
 """A document with the fields of `DocumentCodec.shown` only."""
@@ -67,13 +70,13 @@ class DocumentCodec(Protocol):
     def same_content(self, stored: bytes, document: Document) -> bool:
         """Whether a stored document equals ours in everything but `syncedAt`."""
 
-    def replacement(self, put: Put, document: Document) -> Write:
-        """The guarded write where there may be a document under the key; inserts it when there is none."""
+    def replacement(self, put: Put, document: Document) -> Update:
+        """The guarded update where there may be a document under the key; to be upserted, in case there is none."""
 
     def to_look_at(self, removes: Sequence[Remove]) -> Sequence[str]:
         """The keys whose documents `removal` has to see."""
 
-    def removal(self, removes: Sequence[Remove], seen: Mapping[str, Shown]) -> list[Write]:
+    def removal(self, removes: Sequence[Remove], seen: Mapping[str, Shown]) -> list[Delete]:
         """The guarded deletes. `seen`: what is there now of `to_look_at`."""
 
     def index_of(self, batch: bytes) -> tuple[Index, Sequence[bytes]]:

@@ -21,11 +21,11 @@ from itertools import repeat
 from typing import Any
 
 from bson.raw_bson import RawBSONDocument
-from pymongo import DeleteOne, ReplaceOne
+from pymongo import DeleteOne
 
 from hybridsync.kube_object import object_version
 from hybridsync.model import ANY, Index, Put, Record, Remove, Version
-from hybridsync.sinks.codec import MALFORMED, MISPLACED, Document, PlainEncoding, Shown, Write
+from hybridsync.sinks.codec import MALFORMED, MISPLACED, Delete, Document, PlainEncoding, Shown, Update
 from hybridsync.sinks.kube_document import encode, encode_plain, same_content
 
 # A condition on a field also matches when one element of an array does, hence the arrays by name.
@@ -64,15 +64,15 @@ class KubernetesCodec:
         """See `DocumentCodec.same_content`."""
         return same_content(stored, document)
 
-    def replacement(self, put: Put, document: Document) -> Write:
+    def replacement(self, put: Put, document: Document) -> Update:
         """See the table at the top."""
-        return ReplaceOne({"_id": put.key}, RawBSONDocument(document), upsert=True)
+        return {"q": {"_id": put.key}, "u": RawBSONDocument(document)}
 
     def to_look_at(self, removes: Sequence[Remove]) -> Sequence[str]:
         """What a state was seen of: a filter cannot compute the number that stands for it."""
         return [remove.key for remove in removes if _is_of_a_state(remove)]
 
-    def removal(self, removes: Sequence[Remove], seen: Mapping[str, Shown]) -> list[Write]:
+    def removal(self, removes: Sequence[Remove], seen: Mapping[str, Shown]) -> list[Delete]:
         """See the table at the top; what is no longer as it was seen is not deleted."""
         guards = ((remove.key, self._guard(remove, seen.get(remove.key))) for remove in removes)
         return [DeleteOne({"_id": key, **guard}) for key, guard in guards if guard is not None]

@@ -18,10 +18,16 @@ from hybridsync.sinks.codec import MAX_DOCUMENT_BYTES, Document, DocumentCodec, 
 _new = tuple.__new__
 """Makes a named tuple of a tuple without a call into Python: this file sees every record of a first sync."""
 
+MAX_COMMAND_BYTES = 12 * 2**20
+"""Of the documents in one command, unless it is a single one: pymongo sends no larger command than 16 MiB."""
+
 _PLAIN: tuple[PlainEncoding, ...] = ("utf8", "binary")
 
 Outcome: TypeAlias = Mapping[str, Any]
-"""pymongo's bulk result: nInserted, nUpserted, nMatched, nModified, nRemoved, writeErrors."""
+"""What became of many writes, in the words of pymongo's bulk result.
+
+nInserted, nUpserted, nMatched, nModified, nRemoved, writeErrors.
+"""
 
 
 class PendingPut(NamedTuple):
@@ -56,11 +62,13 @@ def prepare_puts(codec: DocumentCodec, puts: Sequence[Put], size: int, synced_at
     prepared = Prepared()
     total = 0
     for put, document in zip(puts, codec.documents(puts, synced_at), strict=False):
+        length = len(document)
+        if total + length > MAX_COMMAND_BYTES and prepared.pending:
+            break
         prepared.taken += 1
         if isinstance(document, str):
             prepared.failed[put.key] = document
             continue
-        length = len(document)
         if length > MAX_DOCUMENT_BYTES:
             prepared.failed[put.key] = (
                 f"a value of {len(put.record.value)} bytes does not fit into a MongoDB document of 16 MiB"
@@ -71,6 +79,12 @@ def prepare_puts(codec: DocumentCodec, puts: Sequence[Put], size: int, synced_at
         if total >= size:
             break
     return prepared
+
+
+def by_way(pending: Sequence[PendingPut]) -> list[list[PendingPut]]:
+    """Those that are inserted and those that replace, apart."""
+    batches = [[one for one in pending if one.inserts is way] for way in (True, False)]
+    return [batch for batch in batches if batch]
 
 
 def settle_puts(

@@ -11,30 +11,30 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, TypeVar
 
 import bson
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.errors import InvalidDocument
 from bson.raw_bson import RawBSONDocument
-from pymongo import InsertOne
 from pymongo.errors import BulkWriteError, PyMongoError
 
 from hybridsync.errors import SinkError
 from hybridsync.model import Applied, Change, Index, Put, Record, Remove
 from hybridsync.mongodb import MongoDB, Session
 from hybridsync.mongodb_errors import is_about_document, is_answer
-from hybridsync.sinks.codec import MALFORMED, MISPLACED, Document, DocumentCodec, Shown, Write
-from hybridsync.sinks.insert_command import InsertCommand
+from hybridsync.sinks.codec import MALFORMED, MISPLACED, Delete, Document, DocumentCodec, Shown
 from hybridsync.sinks.mirror_writes import (
     Outcome,
     PendingPut,
     Prepared,
+    by_way,
     nothing_but_refused,
     prepare_puts,
     settle_puts,
 )
 from hybridsync.sinks.short_work import ShortWork
+from hybridsync.sinks.write_command import insert, update
 from hybridsync.sinks.write_lanes import WriteLanes
 
 BATCH_WRITES = 1000
@@ -50,7 +50,7 @@ _LENIENT: CodecOptions[dict[str, Any]] = CodecOptions(
     unicode_decode_error_handler="replace", datetime_conversion=DatetimeConversion.DATETIME_MS
 )
 
-_Attempt: TypeAlias = Callable[[Session | None], Awaitable[Outcome]]
+S = TypeVar("S", bound=Session | None)
 
 
 class MongoMirror:
@@ -86,6 +86,7 @@ class MongoMirror:
         A collection whose strings compare by a collation, a capped one or a view cannot hold a mirror.
         """
         await self._lanes.fence_others()  # before anybody compares: what came late would come after it
+        await self._lanes.settle()
         there: list[Any] = []
         info = await self._mongodb.collection_info(self._name)
         if info is not None:
@@ -198,55 +199,51 @@ class MongoMirror:
 
     async def _prepare(self, puts: Sequence[Put], synced_at: int) -> Prepared:
         size = sum([len(put.record.value) for put in puts]) + RECORD_OVERHEAD_BYTES * len(puts)
-        return await self._encoding.run(size, partial(prepare_puts, self._codec, puts, BATCH_BYTES, synced_at))
+        work = partial(prepare_puts, self._codec, puts, BATCH_BYTES, synced_at)
+        return await self._encoding.run(min(size, BATCH_BYTES), work)
 
     async def _put(self, pending: list[PendingPut], synced_at: int) -> Applied:
         """Writes until every put is stored, or refused in every encoding; of one that is outdated nothing is stored."""
         applied = Applied()
-        todo = [pending] if pending else []
+        todo = by_way(pending)
         while todo:
             batch = todo.pop()
-            outcome = await self._lanes.write(partial(_outcome, await self._write_of(batch), len(batch)))
+            outcome = await self._write(batch)
             if outcome is None:  # refused as a whole, for one document in it
                 middle = len(batch) // 2
                 todo += [batch[:middle], batch[middle:]]
                 continue
             counts, again = settle_puts(self._codec, batch, outcome, synced_at)
             applied.add(counts)
-            if again:
-                todo.append(again)
+            todo += by_way(again)
         return applied
 
-    async def _write_of(self, batch: Sequence[PendingPut]) -> _Attempt:
-        if all(one.inserts for one in batch):
-            numbered = await self._mongodb.numbers_writes()
-            return InsertCommand(self._collection, [one.document for one in batch], numbered=numbered)
-        return self._bulk([self._one_of_many(one) for one in batch])
+    async def _write(self, batch: Sequence[PendingPut]) -> Outcome | None:
+        """Writes puts that are all inserted, or all replace; see `_outcome`."""
+        numbered = await self._mongodb.numbers_writes()
+        write: Callable[[Session], Awaitable[Outcome]]
+        if batch[0].inserts:
+            write = partial(insert, self._collection, [one.document for one in batch], numbered=numbered)
+        else:
+            updates = [{**self._codec.replacement(one.put, one.document), "upsert": True} for one in batch]
+            write = partial(update, self._collection, updates, numbered=numbered)
+        return await self._lanes.write(partial(_outcome, write, len(batch)))
 
-    def _one_of_many(self, one: PendingPut) -> InsertOne[Any] | Write:
-        if one.inserts:
-            return InsertOne(RawBSONDocument(one.document))
-        return self._codec.replacement(one.put, one.document)
+    async def _remove(self, deletes: Sequence[Delete]) -> int:
+        async def attempt(session: Session | None) -> Outcome:
+            return (await self._collection.bulk_write(deletes, ordered=False, session=session)).bulk_api_result
 
-    async def _remove(self, writes: Sequence[Write]) -> int:
-        write = self._bulk(writes)
         if self._codec.keeps_newest:
-            outcome = await self._mongodb.retrying(lambda: _outcome(write, len(writes), None))
+            outcome = await self._mongodb.retrying(lambda: _outcome(attempt, len(deletes), None))
         else:  # nothing in the delete itself stops it from taking what was written after it
-            outcome = await self._lanes.write(partial(_outcome, write, len(writes)))
+            outcome = await self._lanes.write(partial(_outcome, attempt, len(deletes)))
         if outcome is None or outcome["writeErrors"]:
             raise SinkError(f"{self.description}: the server does not understand how documents are removed")
         removed: int = outcome["nRemoved"]
         return removed
 
-    def _bulk(self, writes: Sequence[InsertOne[Any] | Write]) -> _Attempt:
-        async def attempt(session: Session | None) -> Outcome:
-            return (await self._collection.bulk_write(writes, ordered=False, session=session)).bulk_api_result
 
-        return attempt
-
-
-async def _outcome(write: _Attempt, count: int, session: Session | None) -> Outcome | None:
+async def _outcome(write: Callable[[S], Awaitable[Outcome]], count: int, session: S) -> Outcome | None:
     """One attempt of `count` unordered writes; `None` when they were refused as a whole because of one document."""
     try:
         return await write(session)

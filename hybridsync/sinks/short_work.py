@@ -15,12 +15,15 @@ from typing import TypeVar
 T = TypeVar("T")
 
 INLINE_SECONDS = 0.003
-"""How long the event loop may be kept from everything else."""
+"""How long the event loop is kept from everything else, as far as that is known before."""
 
 FIRST_BYTES = 64 * 2**10
 """What is taken to be that short before anything is known."""
 
-_FORGETTING = 4.0
+MOST_BYTES = 16 * FIRST_BYTES
+"""More is never taken to be short: it would be felt when it is not like what came before."""
+
+_FORGETTING = 2.0
 
 
 class ShortWork:
@@ -32,7 +35,7 @@ class ShortWork:
 
     async def run(self, size: int, work: Callable[[], T]) -> T:
         """What `work` gives; `size` is about how many bytes there are to look at. Raises what it raises."""
-        if size * self._seconds_a_byte <= INLINE_SECONDS:
+        if size <= MOST_BYTES and size * self._seconds_a_byte <= INLINE_SECONDS:
             return self._timed(size, work)
         return await asyncio.to_thread(self._timed, size, work)
 

@@ -4,8 +4,9 @@ The guards in `mirror_writes` compare versions, so a late write never replaces a
 cannot see a state that is gone: a put that sat in a broken connection would insert a document again
 whose removal is long acknowledged. MongoDB can tell: of the writes of one session it takes none whose
 number is below the highest it has seen (it is how retryable writes work). So every put travels in
-a *lane*, a session used by one write at a time, and a lane whose last write was given up is *fenced*
-before anything else is written: one write with a higher number, and the late one is dead.
+a *lane*, a session used by one write at a time, and each attempt has a number above those before it. A
+lane whose last write was given up is *fenced* before anything else is written, and before the mirror is
+compared: one write with a higher number, and the late one is dead.
 
 A process that was killed fences nothing. So a lane is registered (`lane_registry.py`) before its first
 write, and whoever begins a full sync fences all lanes of that mirror that are not its own. An instance

@@ -23,14 +23,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import bson
 from bson.datetime_ms import DatetimeMS
 from bson.int64 import Int64
 from bson.raw_bson import RawBSONDocument
-from pymongo import DeleteMany, DeleteOne, UpdateOne
+from pymongo import DeleteMany, DeleteOne
 
 from hybridsync import native
 from hybridsync.model import ANY, Index, Put, Record, Remove, Version
-from hybridsync.sinks.codec import MALFORMED, Document, PlainEncoding, Shown, Write
+from hybridsync.sinks.codec import MALFORMED, Delete, Document, PlainEncoding, Shown, Update
 from hybridsync.sinks.znode_document import encode_all, encode_plain, same_content
 from hybridsync.znode import version_from
 
@@ -48,11 +49,10 @@ _NOT_OURS: list[dict[str, Any]] = [
 ]
 
 _IS_NOT_OURS = [
-    {"$ne": [{"$type": "$version"}, "long"]},
-    {"$ne": [{"$type": "$stat.czxid"}, "long"]},
-    {"$ne": [{"$type": "$stat.mtime"}, "date"]},
+    RawBSONDocument(bson.encode({"$ne": [{"$type": field}, kind]}))
+    for field, kind in (("$version", "long"), ("$stat.czxid", "long"), ("$stat.mtime", "date"))
 ]
-"""The same for a pipeline."""
+"""The same for a pipeline, encoded once."""
 
 
 class ZnodeCodec:
@@ -86,16 +86,16 @@ class ZnodeCodec:
         """See `DocumentCodec.same_content`."""
         return same_content(stored, document)
 
-    def replacement(self, put: Put, document: Document) -> Write:
+    def replacement(self, put: Put, document: Document) -> Update:
         """See the table at the top."""
         replaced = {"$cond": [{"$or": _replaceable(put)}, {"$literal": RawBSONDocument(document)}, "$$ROOT"]}
-        return UpdateOne({"_id": put.key}, [{"$replaceWith": replaced}], upsert=True)
+        return {"q": {"_id": put.key}, "u": [{"$replaceWith": replaced}]}
 
     def to_look_at(self, removes: Sequence[Remove]) -> Sequence[str]:
         """None: a version holds all that a guard needs."""
         return ()
 
-    def removal(self, removes: Sequence[Remove], seen: Mapping[str, Shown]) -> list[Write]:
+    def removal(self, removes: Sequence[Remove], seen: Mapping[str, Shown]) -> list[Delete]:
         """Guarded deletes; what is below a subtree that goes as well is left out."""
         return remove_operations(removes)
 
@@ -120,10 +120,10 @@ class ZnodeCodec:
         return key == self._root or key.startswith(self._below)
 
 
-def remove_operations(removes: Sequence[Remove]) -> list[Write]:
+def remove_operations(removes: Sequence[Remove]) -> list[Delete]:
     """Guarded deletes; what is below a subtree that goes as well is left out."""
     tops = {remove.key: _position(remove) for remove in removes if remove.subtree}
-    writes: list[Write] = []
+    writes: list[Delete] = []
     for remove in removes:
         if remove.as_of is not None and _is_covered(remove.key, remove.as_of, tops):
             continue
@@ -141,10 +141,10 @@ def below(key: str) -> dict[str, str]:
     return {"$gte": prefix + "/", "$lt": prefix + "0"}
 
 
-def _replaceable(put: Put) -> list[dict[str, Any]]:
+def _replaceable(put: Put) -> list[Mapping[str, Any]]:
     """The documents that the put replaces; one that is not there yet is none of ours as well."""
     number = mzxid(put.record.version)
-    found: list[dict[str, Any]] = [{"$lte": ["$version", number]}, *_IS_NOT_OURS]
+    found: list[Mapping[str, Any]] = [{"$lte": ["$version", number]}, *_IS_NOT_OURS]
     seen = put.replaces
     if seen is not None and seen >= 0 and mzxid(seen) > number:
         found.append({"$and": [{"$eq": [f"${field}", value]} for field, value in _exactly(seen).items()]})

@@ -15,10 +15,12 @@ from pymongo.database import Database
 from pymongo.errors import OperationFailure, PyMongoError
 
 from hybridsync.errors import SinkError
+from hybridsync.model import ANY, Applied, Put
 from hybridsync.mongodb import MongoDB, Session, id_of
 from hybridsync.sinks import write_lanes
 from hybridsync.sinks.lane_registry import TRANSACTION_TOO_OLD
 from hybridsync.sinks.write_lanes import WriteLanes
+from tests.mirror_records import mirror, znode
 
 Stored = Database[dict[str, Any]]
 
@@ -234,3 +236,39 @@ async def test_nothing_is_registered_where_writes_have_no_numbers(mongo_uri: str
         await one.mongodb.close()
     assert keys(mongo_database) == {"a"}
     assert "sync_lanes" not in mongo_database.list_collection_names()
+
+
+async def test_what_was_given_up_is_fenced_before_the_mirror_is_compared(
+    mongo_uri: str, mongo_database: Stored
+) -> None:
+    given_up: list[Session] = []
+
+    async def never_answered(session: Session) -> None:
+        given_up.append(session)
+        raise SinkError("gave up")
+
+    async with mirror(mongo_uri) as sink:
+        with pytest.raises(SinkError, match="gave up"):
+            await sink._lanes.write(never_answered)
+        await sink.prepare()  # what a full sync does before it reads the index
+        late = {"insert": "mirror", "documents": [{"_id": "/a/late"}], "txnNumber": Int64(1)}
+        with pytest.raises(OperationFailure) as fenced:
+            await sink._collection.database.command(late, session=given_up[0])
+    assert fenced.value.code == TRANSACTION_TOO_OLD
+    assert keys(mongo_database) == set()
+
+
+@pytest.mark.parametrize("replaces", [None, ANY, znode("/a/x", mzxid=99).version, znode("/a/x", mzxid=200).version])
+async def test_every_put_has_a_number_also_where_a_guard_would_do(
+    mongo_uri: str, mongo_database: Stored, replaces: int | None
+) -> None:
+    """A replacement that comes late, between the index and the sweep of a successor, would be missed by the sweep."""
+
+    def numbers() -> dict[bytes, int]:
+        return {one["_id"]["id"]: one["txnNum"] for one in mongo_database.client["config"]["transactions"].find()}
+
+    async with mirror(mongo_uri) as sink:
+        await sink.apply([Put(znode("/a/x", mzxid=99), None)])
+        before = numbers()
+        assert await sink.apply([Put(znode("/a/x", mzxid=100), replaces)]) == Applied(updated=1)
+    assert numbers() != before

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from hybridsync.sinks.short_work import FIRST_BYTES, INLINE_SECONDS, ShortWork
+from hybridsync.sinks.short_work import FIRST_BYTES, INLINE_SECONDS, MOST_BYTES, ShortWork
 
 
 class Work:
@@ -31,16 +31,22 @@ async def test_little_is_done_at_once_and_much_in_a_thread_while_nothing_is_know
 
 async def test_work_that_turns_out_short_comes_to_the_loop() -> None:
     work = Work()
-    size = 16 * FIRST_BYTES
-    assert [await work.is_inline(size, INLINE_SECONDS / 2) for _ in range(4)] == [False, False, True, True]
+    size = 8 * FIRST_BYTES
+    assert [await work.is_inline(size, INLINE_SECONDS / 2) for _ in range(5)] == [False, False, False, True, True]
     assert not await work.is_inline(3 * size, 0)
+
+
+async def test_what_is_too_much_by_any_measure_never_comes_to_the_loop() -> None:
+    work = Work()
+    assert [await work.is_inline(MOST_BYTES, 0) for _ in range(9)][-1]
+    assert not await work.is_inline(MOST_BYTES + 1, 0)
 
 
 async def test_work_that_turns_out_long_leaves_the_loop_and_returns_when_it_is_short_again() -> None:
     work = Work()
     assert await work.is_inline(FIRST_BYTES, 10 * INLINE_SECONDS)
     assert not await work.is_inline(FIRST_BYTES, 10 * INLINE_SECONDS)
-    assert [await work.is_inline(FIRST_BYTES, 0) for _ in range(3)] == [False, False, True]
+    assert [await work.is_inline(FIRST_BYTES, 0) for _ in range(5)] == [False, False, False, False, True]
 
 
 async def test_what_is_tiny_says_nothing_about_much() -> None:
