@@ -2,7 +2,8 @@
 
 The document is put together as BSON bytes right here, once: the text of a value is copied as it is,
 numbers and dates are packed by `struct`, and only a JSON value goes through an encoder. Where native/ was built,
-the common documents come from there, with the same bytes, and pymongo encodes nothing again. BSON's layout: https://bsonspec.org/spec.html
+the common documents come from there, with the same bytes, and pymongo encodes nothing again. BSON's layout:
+https://bsonspec.org/spec.html
 
 Fields come in one fixed order and `syncedAt` is the last one, so two documents are the same
 exactly when their bytes without the last field are (`same_content`).
