@@ -6,7 +6,7 @@ from typing import TypeVar
 D = TypeVar("D", bound=tuple[bytes, bytes, int, int])
 
 def znode_document(key: str, value: bytes, stat: bytes, root: str, synced_at: int) -> bytes | None:
-    """What `sinks.znode_document.encode` gives, as BSON; `None` when Python is to do it."""
+    """The document of a znode, as `sinks.znode_document` makes it; `None` when Python is to do it."""
 
 def znode_names(answer: bytes, offset: int) -> tuple[list[str], int] | None:
     """The names of children from `offset` on, and the offset behind them; `None` when Python is to do it."""

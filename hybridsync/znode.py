@@ -39,11 +39,6 @@ def stat_of(sent: bytes) -> Stat:
     return Stat._make(_STAT.unpack(sent))
 
 
-def sent_stat(stat: Stat) -> bytes:
-    """The bytes that ZooKeeper sends for a stat."""
-    return _STAT.pack(*stat)
-
-
 def version_of(stat: Stat) -> int:
     """The token that is equal exactly for the same state of the same znode; see `version_from`."""
     return version_from(stat.czxid, stat.mzxid, stat.mtime)

@@ -7,7 +7,6 @@
 #include <Python.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <string.h>
 
 PyObject *znode_document(PyObject *module, PyObject *const *given, Py_ssize_t count);

@@ -11,7 +11,8 @@ from hybridsync.mongodb import MongoDB
 from hybridsync.sinks.mongodb import MongoMirror
 from hybridsync.sinks.znode_codec import ZnodeCodec
 from hybridsync.sinks.znode_document import encode_all
-from hybridsync.znode import Stat, sent_stat, version_of
+from hybridsync.znode import Stat, version_of
+from tests.multiread_answers import sent_stat
 
 SYNCED_AT = datetime(2026, 11, 20, 21, 0, 0, 123000, tzinfo=UTC)
 SYNCED_MS = round(SYNCED_AT.timestamp() * 1000)

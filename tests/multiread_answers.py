@@ -6,7 +6,7 @@ import struct
 from collections.abc import Sequence
 from typing import Any
 
-from hybridsync.znode import Stat, sent_stat, version_of
+from hybridsync.znode import Stat, version_of
 from hybridsync.zookeeper.wire import GET_CHILDREN, GET_DATA, Data, MultiRead, OpResult
 
 STAT = struct.pack("!qqqqiiiqiiq", *range(11))
@@ -39,6 +39,11 @@ def request_for(results: Sequence[OpResult | None]) -> MultiRead:
     """A request that such results answer, of which the lists come first."""
     lists = sum(isinstance(one, list) for one in results)
     return MultiRead(lists=[b"/x"] * lists, values=[b"/x"] * (len(results) - lists))
+
+
+def sent_stat(stat: Stat) -> bytes:
+    """The bytes that ZooKeeper sends for a stat."""
+    return struct.pack("!qqqqiiiqiiq", *stat)
 
 
 def data_of(value: bytes, stat: Stat) -> Data:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeAlias
 
+from bson.codec_options import CodecOptions, DatetimeConversion
 from pymongo import DeleteMany, DeleteOne
 
 from hybridsync.model import Index, Put, Record, Remove, Version
@@ -18,6 +19,11 @@ MALFORMED: Version = -2
 
 MISPLACED: Version = 1 << 192
 """Added to the version of a document of the right state that has to be written anew all the same."""
+
+LENIENT: CodecOptions[dict[str, Any]] = CodecOptions(
+    unicode_decode_error_handler="replace", datetime_conversion=DatetimeConversion.DATETIME_MS
+)
+"""Decodes whatever somebody may have stored, also where it is quoted in a complaint of the server."""
 
 MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
 """What MongoDB stores at most (https://www.mongodb.com/docs/manual/reference/limits/)."""

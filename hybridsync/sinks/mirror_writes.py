@@ -81,9 +81,9 @@ def prepare_puts(codec: DocumentCodec, puts: Sequence[Put], size: int, synced_at
     return prepared
 
 
-def by_way(pending: Sequence[PendingPut]) -> list[list[PendingPut]]:
-    """Those that are inserted and those that replace, apart."""
-    batches = [[one for one in pending if one.inserts is way] for way in (True, False)]
+def inserts_and_replacements(pending: Sequence[PendingPut]) -> list[list[PendingPut]]:
+    """The one and the other apart, as far as there are any."""
+    batches = [[one for one in pending if one.inserts is inserts] for inserts in (True, False)]
     return [batch for batch in batches if batch]
 
 

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import bson
-from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.codec_options import CodecOptions
 from bson.errors import InvalidDocument
 from bson.raw_bson import RawBSONDocument
 from pymongo.errors import BulkWriteError, PyMongoError
@@ -23,12 +23,12 @@ from hybridsync.errors import SinkError
 from hybridsync.model import Applied, Change, Index, Put, Record, Remove
 from hybridsync.mongodb import MongoDB, Session
 from hybridsync.mongodb_errors import is_about_document, is_answer
-from hybridsync.sinks.codec import MALFORMED, MISPLACED, Delete, Document, DocumentCodec, Shown
+from hybridsync.sinks.codec import LENIENT, MALFORMED, MISPLACED, Delete, Document, DocumentCodec, Shown
 from hybridsync.sinks.mirror_writes import (
     Outcome,
     PendingPut,
     Prepared,
-    by_way,
+    inserts_and_replacements,
     nothing_but_refused,
     prepare_puts,
     settle_puts,
@@ -46,9 +46,6 @@ RECORD_OVERHEAD_BYTES = 200
 """What else there is to encode of a record."""
 
 _AS_IT_LIES = [("$natural", 1)]
-_LENIENT: CodecOptions[dict[str, Any]] = CodecOptions(
-    unicode_decode_error_handler="replace", datetime_conversion=DatetimeConversion.DATETIME_MS
-)
 
 S = TypeVar("S", bound=Session | None)
 
@@ -183,7 +180,7 @@ class MongoMirror:
     async def _look(self, keys: Sequence[str]) -> dict[str, Shown]:
         """The documents of those keys that are there, as far as they tell their version."""
         found: dict[str, Shown] = {}
-        lenient = self._collection.with_options(codec_options=_LENIENT)
+        lenient = self._collection.with_options(codec_options=LENIENT)
         for start in range(0, len(keys), BATCH_WRITES):
             wanted = {"_id": {"$in": list(keys[start : start + BATCH_WRITES])}}
             documents = await self._mongodb.retrying(partial(_find_all, lenient, wanted, self._codec.shown))
@@ -205,7 +202,7 @@ class MongoMirror:
     async def _put(self, pending: list[PendingPut], synced_at: int) -> Applied:
         """Writes until every put is stored, or refused in every encoding; of one that is outdated nothing is stored."""
         applied = Applied()
-        todo = by_way(pending)
+        todo = inserts_and_replacements(pending)
         while todo:
             batch = todo.pop()
             outcome = await self._write(batch)
@@ -215,7 +212,7 @@ class MongoMirror:
                 continue
             counts, again = settle_puts(self._codec, batch, outcome, synced_at)
             applied.add(counts)
-            todo += by_way(again)
+            todo += inserts_and_replacements(again)
         return applied
 
     async def _write(self, batch: Sequence[PendingPut]) -> Outcome | None:
@@ -288,7 +285,7 @@ def _slice(records: Sequence[Record], start: int) -> Sequence[Record]:
 def _index_piece(piece: bytes, codec: DocumentCodec, misplaced: set[str]) -> Index:
     """What `index` makes of one raw batch."""
     index, others = codec.index_of(piece)
-    for document in bson.decode_all(b"".join(others), _LENIENT):
+    for document in bson.decode_all(b"".join(others), LENIENT):
         key, version = document["_id"], codec.version_in(document)
         if version != MALFORMED or codec.owns_malformed(key):
             index[key] = version

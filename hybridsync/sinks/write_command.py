@@ -15,19 +15,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.raw_bson import RawBSONDocument
 from pymongo.errors import BulkWriteError
 
 from hybridsync.errors import SinkError
 from hybridsync.mongodb import Collection, Session, next_number
 from hybridsync.mongodb_errors import is_answer
+from hybridsync.sinks.codec import LENIENT
 from hybridsync.sinks.mirror_writes import Outcome, nothing_but_inserted
-
-_LENIENT: CodecOptions[dict[str, Any]] = CodecOptions(
-    unicode_decode_error_handler="replace", datetime_conversion=DatetimeConversion.DATETIME_MS
-)
-"""Complaints quote what is in a document."""
 
 
 async def insert(collection: Collection, documents: Sequence[bytes], session: Session, *, numbered: bool) -> Outcome:
@@ -38,13 +33,10 @@ async def insert(collection: Collection, documents: Sequence[bytes], session: Se
     command = {"insert": collection.name, "documents": [_Documents(documents)]}
     said = await _send(collection, command, session, numbered=numbered)
     outcome = {**nothing_but_inserted(said["n"]), **_complaints(said)}
-    _raise_unless_answer(outcome)
-    refused = outcome["writeErrors"]
-    if said["n"] + len(refused) != len(documents):
-        raise SinkError(f"MongoDB counts {said['n']} inserted and {len(refused)} refused of {len(documents)} documents")
-    if refused:
-        raise BulkWriteError(outcome)
-    return outcome
+    refused = len(outcome["writeErrors"])
+    if said["n"] + refused != len(documents) and is_answer(BulkWriteError(outcome)):
+        raise SinkError(f"MongoDB counts {said['n']} inserted and {refused} refused of {len(documents)} documents")
+    return _without_complaint(outcome)
 
 
 async def update(
@@ -55,11 +47,7 @@ async def update(
     said = await _send(collection, command, session, numbered=numbered)
     upserted = len(said.get("upserted", ()))
     counts = {"nUpserted": upserted, "nMatched": said["n"] - upserted, "nModified": said["nModified"]}
-    outcome = {**nothing_but_inserted(0), **counts, **_complaints(said)}
-    _raise_unless_answer(outcome)
-    if outcome["writeErrors"]:
-        raise BulkWriteError(outcome)
-    return outcome
+    return _without_complaint({**nothing_but_inserted(0), **counts, **_complaints(said)})
 
 
 async def _send(
@@ -68,7 +56,7 @@ async def _send(
     number = {"txnNumber": next_number(session)} if numbered else {}
     concern = {"writeConcern": collection.write_concern.document}
     said: Mapping[str, Any] = await collection.database.command(
-        {**command, "ordered": False, **concern, **number}, codec_options=_LENIENT, session=session
+        {**command, "ordered": False, **concern, **number}, codec_options=LENIENT, session=session
     )
     return said
 
@@ -78,10 +66,10 @@ def _complaints(said: Mapping[str, Any]) -> dict[str, Any]:
     return {"writeErrors": said.get("writeErrors", []), "writeConcernErrors": concern}
 
 
-def _raise_unless_answer(outcome: Mapping[str, Any]) -> None:
-    error = BulkWriteError(dict(outcome))
-    if not is_answer(error):
-        raise error
+def _without_complaint(outcome: dict[str, Any]) -> Outcome:
+    if outcome["writeErrors"] or outcome["writeConcernErrors"]:
+        raise BulkWriteError(outcome)
+    return outcome
 
 
 class _Documents(RawBSONDocument):

@@ -79,6 +79,11 @@ class BufferedSocket:
         socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
+def with_bytes_ahead(readable: Sequence[BufferedSocket | socket.socket]) -> list[BufferedSocket | socket.socket]:
+    """Those of which bytes can be had without the network."""
+    return [one for one in readable if isinstance(one, BufferedSocket) and one.pending()]
+
+
 def wait_for(
     readable: Sequence[BufferedSocket | socket.socket],
     writable: Sequence[BufferedSocket | socket.socket],
@@ -93,7 +98,7 @@ def wait_for(
         if one.fileno() < 0:
             raise OSError(errno.EBADF, "the socket is closed")
         poll.register(one, (select.POLLIN if one in readable else 0) | (select.POLLOUT if one in writable else 0))
-    ahead = [one for one in readable if isinstance(one, BufferedSocket) and one.pending()]
+    ahead = with_bytes_ahead(readable)
     milliseconds = 0 if ahead else None if timeout is None else math.ceil(max(0.0, timeout) * 1000)
     found = dict(poll.poll(milliseconds))
     failed = select.POLLERR | select.POLLHUP | select.POLLNVAL

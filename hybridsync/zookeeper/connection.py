@@ -32,7 +32,7 @@ from kazoo.protocol.states import KazooState
 from kazoo.retry import KazooRetry
 
 from hybridsync.zookeeper import wire
-from hybridsync.zookeeper.buffered_socket import BufferedSocket, wait_for
+from hybridsync.zookeeper.buffered_socket import BufferedSocket, wait_for, with_bytes_ahead
 from hybridsync.zookeeper.mailbox import Mailbox
 from hybridsync.zookeeper.settings import Servers
 
@@ -216,7 +216,7 @@ class _Handler(SequentialThreadingHandler):  # type: ignore[misc]
         kazoo asks for each message. While one is here already, the system is only asked now and then.
         """
         if not writable and self._unasked < READ_UNASKED:
-            ahead = [one for one in readable if isinstance(one, BufferedSocket) and one.pending()]
+            ahead = with_bytes_ahead(readable)
             if ahead:
                 self._unasked += 1
                 return ahead, [], []

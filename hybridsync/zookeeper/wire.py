@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import ClassVar, Final, NamedTuple, TypeAlias
 
 from hybridsync import native
-from hybridsync.znode import STAT_BYTES, stat_of, version_from
+from hybridsync.znode import STAT_BYTES, stat_of, version_of
 
 GET_DATA: Final = 4
 GET_CHILDREN: Final = 8
@@ -146,8 +146,7 @@ def _read_values(buffer: bytes, offset: int, most: int) -> tuple[list[Data], int
         offset = start + max(length, 0)
         sent = buffer[offset : offset + STAT_BYTES]
         stat = stat_of(sent)
-        version = version_from(stat.czxid, stat.mzxid, stat.mtime)
-        values.append(Data(buffer[start:offset], sent, version, stat.numChildren))
+        values.append(Data(buffer[start:offset], sent, version_of(stat), stat.numChildren))
         offset += STAT_BYTES
     return values, offset
 

@@ -15,8 +15,9 @@ from hybridsync.embedded import ZooKeeperServer
 from hybridsync.errors import ConfigurationError, SourceDisconnected
 from hybridsync.model import ANY, Dirty, Listing, Put, Record, Remove
 from hybridsync.sources.zookeeper import ZooKeeperSource
-from hybridsync.znode import Stat, sent_stat, version_of
+from hybridsync.znode import Stat, version_of
 from hybridsync.zookeeper.settings import SessionSettings
+from tests.multiread_answers import sent_stat
 from tests.proxy import TcpProxy
 from tests.servers import GivenZooKeeper
 

@@ -22,13 +22,12 @@ from hypothesis import strategies as st
 from benchmarks.tree import value as leaf_value
 from hybridsync import native
 from hybridsync.model import Record
-from hybridsync.sinks.codec import MALFORMED
-from hybridsync.sinks.mongodb import _LENIENT
+from hybridsync.sinks.codec import LENIENT, MALFORMED
 from hybridsync.sinks.znode_codec import ZnodeCodec
-from hybridsync.znode import STAT_BYTES, Stat, sent_stat, version_of
+from hybridsync.znode import STAT_BYTES, Stat, version_of
 from hybridsync.zookeeper.wire import Data, ErrorCode, MalformedAnswer, MultiRead, OpResult, _read_names
 from tests.mirror_records import SYNCED_MS, document_of, znode
-from tests.multiread_answers import END, answer_of, data_of, lists_first, request_for
+from tests.multiread_answers import END, answer_of, data_of, lists_first, request_for, sent_stat
 
 pytestmark = pytest.mark.skipif(native.QUICK is None, reason="native/ was not built, so there is nothing to compare")
 relaxed = settings(deadline=None)
@@ -513,7 +512,7 @@ def test_names_of_arguments_of_other_types_are_refused(given: tuple[Any, ...], r
 def index_of(batch: bytes) -> dict[str, int]:
     """The index of a batch, in which no key is twice, as `MongoMirror` puts it together."""
     index, others = ZnodeCodec.index_of(batch)
-    for document in bson.decode_all(b"".join(others), _LENIENT):
+    for document in bson.decode_all(b"".join(others), LENIENT):
         assert document["_id"] not in index
         index[document["_id"]] = ZnodeCodec.version_in(document)
     return dict(index)
@@ -551,7 +550,7 @@ FOREIGN = st.builds(
 
 
 def each_key_once(documents: list[bytes]) -> bytes:
-    return b"".join({bson.decode(document, _LENIENT)["_id"]: document for document in documents}.values())
+    return b"".join({bson.decode(document, LENIENT)["_id"]: document for document in documents}.values())
 
 
 @relaxed
@@ -630,7 +629,7 @@ def test_a_damaged_batch_is_understood_or_refused_alike(
     for change in changes:
         batch = damaged(batch, *change)
     try:
-        keys = [document["_id"] for document in bson.decode_all(batch, _LENIENT)]
+        keys = [document["_id"] for document in bson.decode_all(batch, LENIENT)]
         if len(set(keys)) < len(keys):
             return  # which of them counts is nobody's question: MongoDB has no key twice
     except (bson.InvalidBSON, KeyError, TypeError):

@@ -20,8 +20,9 @@ from hybridsync.supervisor import Supervised
 from hybridsync.testing import MemorySink, MemorySource, MemoryStore
 from hybridsync.traced_seams import traced
 from hybridsync.tracing import Tracer
-from hybridsync.znode import Stat, sent_stat, version_of
+from hybridsync.znode import Stat, version_of
 from tests.eventually import eventually
+from tests.multiread_answers import sent_stat
 from tests.unit.engine import fast
 
 STEPS_OF_A_CHANGE = ["event seen", "read", "compared", "written", "acknowledged"]
