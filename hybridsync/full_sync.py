@@ -18,6 +18,7 @@ from itertools import islice, repeat
 from operator import itemgetter
 
 from hybridsync.errors import ListingFailed, SweepRefused, SyncStalled
+from hybridsync.give_way import MANY_RECORDS, give_way
 from hybridsync.model import Applied, Batch, Change, Index, Listing, Put, Record, Remove
 from hybridsync.sinks.base import Sink
 from hybridsync.sources.base import Source
@@ -92,6 +93,8 @@ class FullSync:
             aclosing(self._source.list(self.listing)) as batches,
         ):
             async for batch in batches:
+                if len(batch.records) >= MANY_RECORDS:
+                    await give_way()
                 known = len(index)
                 puts = self._differences(batch, index)
                 changes += puts

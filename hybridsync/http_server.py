@@ -18,6 +18,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler, Middleware
 
+from hybridsync.give_way import give_way
 from hybridsync.health_json import NO_STORE
 
 MAX_CONNECTIONS = 512
@@ -72,7 +73,7 @@ def taking_turns() -> Middleware:
         if not request.path.endswith(_COSTLY):
             return await handler(request)
         async with turn:
-            await asyncio.sleep(0)
+            await give_way()
             return await handler(request)
 
     return take_turns

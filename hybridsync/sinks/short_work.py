@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from hybridsync.give_way import give_way
+
 T = TypeVar("T")
 
 INLINE_SECONDS = 0.003
@@ -36,9 +38,9 @@ class ShortWork:
     async def run(self, size: int, work: Callable[[], T]) -> T:
         """What `work` gives; `size` is about how many bytes there are to look at. Raises what it raises."""
         if size <= MOST_BYTES and size * self._seconds_a_byte <= INLINE_SECONDS:
-            done = self._timed(size, work)
-            await asyncio.sleep(0)  # whoever waits for the loop has waited long enough
-            return done
+            if size > FIRST_BYTES:
+                await give_way()
+            return self._timed(size, work)
         return await asyncio.to_thread(self._timed, size, work)
 
     def _timed(self, size: int, work: Callable[[], T]) -> T:

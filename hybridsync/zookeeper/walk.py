@@ -13,6 +13,7 @@ from itertools import compress, repeat
 from typing import NamedTuple, Protocol
 
 from hybridsync.errors import ListingFailed
+from hybridsync.give_way import MANY_RECORDS, give_way
 from hybridsync.model import Record
 from hybridsync.zookeeper.batching import Batcher, Expansion, Frame, Request, Run, Sizes
 from hybridsync.zookeeper.calls import Answer
@@ -116,7 +117,10 @@ class _Reader:
                 return
             await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
             for answered in [future for future in under_way if future.done()]:
-                yield self._understood(under_way.pop(answered), answered.result())
+                answer = answered.result()
+                if len(answer.value) >= MANY_RECORDS:
+                    await give_way()
+                yield self._understood(under_way.pop(answered), answer)
 
     def _understood(self, request: Request, answer: Answer) -> Piece:
         results: Sequence[OpResult] = answer.value

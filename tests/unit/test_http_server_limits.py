@@ -20,7 +20,6 @@ from hybridsync import http_server
 from hybridsync.http_server import MAX_HEADERS, Listener, mark_busy
 from hybridsync.service import build_app
 from hybridsync.settings import Settings
-from hybridsync.status import ResourceStatus
 from tests.eventually import eventually
 from tests.unit.fake_manager import FakeManager, a_result, as_manager
 
@@ -60,11 +59,11 @@ class Port:
     """A listening server, and its callers."""
 
     def __init__(self, port: int) -> None:
-        self._port = port
+        self.number = port
         self.callers: list[Caller] = []
 
     async def call(self, raw: bytes = b"") -> Caller:
-        caller = Caller(*await asyncio.open_connection("127.0.0.1", self._port))
+        caller = Caller(*await asyncio.open_connection("127.0.0.1", self.number))
         self.callers.append(caller)
         await caller.say(raw)
         return caller
@@ -200,24 +199,6 @@ async def test_noise_leaves_no_garbage_behind() -> None:
             await eventually(lambda: not garbage())
         finally:
             gc.enable()
-
-
-async def test_a_probe_does_not_wait_for_all_the_metrics_that_others_asked_for() -> None:
-    class Watched(FakeManager):
-        asked = 0
-
-        def statuses(self) -> list[ResourceStatus]:
-            self.asked += 1
-            return super().statuses()
-
-    fake = Watched()
-    async with listening(fake) as port:
-        others = [await port.call(b"GET /health/sync HTTP/1.1\r\nHost: x\r\n\r\n" * 5) for _ in range(40)]
-        await eventually(lambda: fake.asked)
-        assert await port.asked() == (200, {"live": True})
-        assert fake.asked < 200
-        for other in others:
-            assert (await other.answer())[0] == 200
 
 
 async def test_a_body_that_breaks_off_starts_nothing_and_leaves_nothing_in_the_log(

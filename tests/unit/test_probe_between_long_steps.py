@@ -1,0 +1,167 @@
+"""A sync has many long steps for the event loop; a probe that comes in between waits for one or two, not for all."""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import socket
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+
+from hybridsync.give_way import MANY_RECORDS, PROBE_TURNS
+from hybridsync.sinks.short_work import FIRST_BYTES, ShortWork
+from hybridsync.sources.exclude import Exclude
+from hybridsync.status import ResourceStatus
+from hybridsync.zookeeper.calls import Answer
+from hybridsync.zookeeper.session import Session
+from hybridsync.zookeeper.walk import read_paths
+from hybridsync.zookeeper.wire import Data, MultiRead
+from tests.eventually import eventually
+from tests.unit.engine import filled, full_sync
+from tests.unit.fake_manager import FakeManager
+from tests.unit.test_http_server_limits import Port, listening
+
+STEP = 500
+
+
+async def turns_until_answered(port: Port, path: str) -> int:
+    """Turns of the event loop from the connection to its end; the request is there before the first."""
+    with socket.create_connection(("127.0.0.1", port.number)) as caller:
+        caller.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        caller.setblocking(False)
+        answer, turns = b"", 0
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+            while select.select([caller], [], [], 0)[0]:
+                piece = caller.recv(65536)
+                if not piece:
+                    assert answer.startswith(b"HTTP/1.1 200 ")
+                    return turns
+                answer += piece
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/health/ready"])
+async def test_a_probe_needs_no_more_turns_than_it_is_given(path: str) -> None:
+    async with listening() as port:
+        assert await turns_until_answered(port, path) <= PROBE_TURNS
+
+
+async def test_a_probe_waits_for_hardly_a_step_of_a_full_sync() -> None:
+    source, sink = filled(20 * STEP)
+    source.list_batch = STEP
+    sync = full_sync(source, sink)
+    async with listening() as port:
+        running = asyncio.create_task(sync.run())
+        while not sync.progress.read:  # noqa: ASYNC110  # it must not be over by then
+            await asyncio.sleep(0)
+        before = sync.progress.read
+
+        await turns_until_answered(port, "/health/ready")
+
+        assert sync.progress.read - before <= 2 * STEP
+        assert not running.done()
+        await running
+
+
+async def test_a_probe_waits_for_hardly_one_of_the_metrics_that_others_asked_for() -> None:
+    class Watched(FakeManager):
+        asked = 0
+
+        def statuses(self) -> list[ResourceStatus]:
+            self.asked += 1
+            return super().statuses()
+
+    fake = Watched()
+    async with listening(fake) as port:
+        others = [await port.call(b"GET /health/sync HTTP/1.1\r\nHost: x\r\n\r\n" * 5) for _ in range(40)]
+        await eventually(lambda: fake.asked)
+        before = fake.asked
+
+        await turns_until_answered(port, "/health/live")
+
+        assert fake.asked - before <= 2
+        assert fake.asked < 200
+        for other in others:
+            assert (await other.answer())[0] == 200
+
+
+class Turns:
+    """Counts turns of the event loop, between one question and the next."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._task = asyncio.create_task(self._run())
+
+    async def _run(self) -> None:
+        while True:
+            self._count += 1
+            await asyncio.sleep(0)
+
+    def since(self) -> int:
+        count, self._count = self._count, 0
+        return count
+
+    async def stop(self) -> None:
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+
+class AnsweringSession:
+    """Stands for a session whose answers are there at once; `looked_at` is told the length of one when it is."""
+
+    where = "nowhere"
+
+    def __init__(self, looked_at: Callable[[int], None]) -> None:
+        self._looked_at = looked_at
+
+    def server_path(self, path: str) -> str:
+        return path
+
+    async def send(self, reads: MultiRead, *, epoch: int) -> asyncio.Future[Answer]:
+        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        answered.set_result(Answer(Results(self._looked_at, [Data(b"", bytes(68), 1, 0)] * len(reads.values)), 1))
+        return answered
+
+
+class Results(list[Data]):
+    """What an answer brought; tells when it is taken."""
+
+    def __init__(self, looked_at: Callable[[int], None], results: list[Data]) -> None:
+        super().__init__(results)
+        self._looked_at = looked_at
+
+    def __getitem__(self, key: Any) -> Any:
+        if key.stop:  # not the slice of the lists of children, which is empty here
+            self._looked_at(len(self))
+        return super().__getitem__(key)
+
+
+async def test_answers_with_many_znodes_are_looked_at_after_a_probe() -> None:
+    turns = Turns()
+    looked_at: list[tuple[int, int]] = []
+    session = AnsweringSession(lambda count: looked_at.append((count, turns.since())))
+    paths = [f"/parent/{number}" for number in range(20 * MANY_RECORDS)]
+
+    pieces = await read_paths(cast(Session, session), paths, Exclude(()), epoch=1)
+
+    assert sum(len(piece.found) for piece in pieces) == len(paths)
+    many = [waited for count, waited in looked_at if count >= MANY_RECORDS]
+    few = [waited for count, waited in looked_at if count < MANY_RECORDS]
+    assert min(many, default=0) >= PROBE_TURNS
+    assert max(few, default=PROBE_TURNS) < PROBE_TURNS
+    await turns.stop()
+
+
+@pytest.mark.parametrize(("size", "gives_way"), [(FIRST_BYTES + 1, True), (FIRST_BYTES, False)])
+async def test_only_encoding_that_takes_some_time_gives_way(size: int, gives_way: bool) -> None:
+    work = ShortWork(lambda: 0.0)
+    for _ in range(10):
+        await work.run(1, lambda: None)  # so that it knows how short it is
+    turns = Turns()
+    turns.since()
+
+    assert (await work.run(size, turns.since) >= PROBE_TURNS) == gives_way
+    await turns.stop()
