@@ -6,6 +6,7 @@ MongoDB, so that none pays for what another one left behind.
 
 from __future__ import annotations
 
+import compileall
 import gc
 import json
 import os
@@ -81,6 +82,7 @@ class Rig:
         self._databases = 0
 
     def __enter__(self) -> Self:
+        compileall.compile_dir(ROOT / "hybridsync", quiet=2)  # as where it is installed, whatever the environment says
         try:
             self.zookeeper.start()
             self.mongodb.start()
