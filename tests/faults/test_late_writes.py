@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
 from pymongo.database import Database
 
 from hybridsync.embedded import MongoServer
@@ -16,26 +17,36 @@ from tests.service import wait_until
 STUCK = timedelta(seconds=3)
 
 
-def killed_with_writes_under_way(scene: Scene) -> list[str]:
-    """Paths whose inserts are stuck on the way from a service that is dead."""
+def killed_with_writes_under_way(scene: Scene, *, replacing: bool) -> list[str]:
+    """Paths whose inserts, or replacements, are stuck on the way from a service that is dead."""
     paths = [f"{scene.root}/late-{number}" for number in range(20)]
+    if replacing:
+        for path in paths:
+            scene.journal.create(path, b"before")
     with scene.service:
         scene.wait_confirmed()
         scene.mongo_proxy.stall("to_server")
         for path in paths:
-            scene.journal.create(path, b"x")
-        created = now()
-        wait_until(lambda: now() - created > STUCK and scene.service.resource()["informer"]["pending"], "stuck")
+            if replacing:
+                scene.journal.set(path, b"x")
+            else:
+                scene.journal.create(path, b"x")
+        changed = now()
+        wait_until(lambda: now() - changed > STUCK and scene.service.resource()["informer"]["pending"], "stuck")
         scene.service.kill()
     return paths
 
 
-def test_late_inserts_do_not_bring_back_what_was_removed(
-    new_scene: NewScene, mongo_server: MongoServer | GivenMongo, mongo_database: Database[dict[str, object]]
+@pytest.mark.parametrize("replacing", [False, True], ids=["inserts", "replacements"])
+def test_late_writes_do_not_bring_back_what_was_removed(
+    new_scene: NewScene,
+    mongo_server: MongoServer | GivenMongo,
+    mongo_database: Database[dict[str, object]],
+    replacing: bool,
 ) -> None:
     scene = new_scene()
     scene.populate(50)
-    for path in killed_with_writes_under_way(scene):
+    for path in killed_with_writes_under_way(scene, replacing=replacing):
         scene.journal.delete(path)
 
     with scene.another_service(MONGODB_URI=with_database(mongo_server.uri, mongo_database.name)) as successor:
@@ -46,12 +57,16 @@ def test_late_inserts_do_not_bring_back_what_was_removed(
         wait_until_equal(scene.zk, scene.root, scene.collection, seconds=0.0)
 
 
-def test_late_inserts_of_what_is_still_there_do_no_harm(
-    new_scene: NewScene, mongo_server: MongoServer | GivenMongo, mongo_database: Database[dict[str, object]]
+@pytest.mark.parametrize("replacing", [False, True], ids=["inserts", "replacements"])
+def test_late_writes_of_what_is_still_there_do_no_harm(
+    new_scene: NewScene,
+    mongo_server: MongoServer | GivenMongo,
+    mongo_database: Database[dict[str, object]],
+    replacing: bool,
 ) -> None:
     scene = new_scene()
     scene.populate(50)
-    for path in killed_with_writes_under_way(scene)[::2]:
+    for path in killed_with_writes_under_way(scene, replacing=replacing)[::2]:
         scene.journal.set(path, b"newer")
 
     with scene.another_service(MONGODB_URI=with_database(mongo_server.uri, mongo_database.name)) as successor:
