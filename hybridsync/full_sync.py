@@ -114,7 +114,8 @@ class FullSync:
                     changes, size = [], 0
             if self.listing.position is None:
                 raise ListingFailed(f"{self._source.description}: the listing ended without a position")
-            guard.check(sum(1 for _ in self._gone(index)), "changed" if hold else "removed")
+            if guard.active:
+                guard.check(await self._count_gone(index), "changed" if hold else "removed")
             if held is not None:
                 if held.overflowed:
                     return False
@@ -147,10 +148,19 @@ class FullSync:
         self._progress.unchanged += len(records) - len(puts)
         return puts
 
+    async def _count_gone(self, index: Index) -> int:
+        """How much is; by and by, because that may be most of a large mirror."""
+        rest = self._gone(index)
+        count = 0
+        while more := sum(1 for _ in islice(rest, BATCH_RECORDS)):
+            count += more
+            await give_way()
+        return count
+
     def _gone(self, index: Index) -> Iterator[Remove]:
         """What the mirror holds and the source does not; what may not be read, or breaks rules, is not gone."""
         invalid = self._source.invalid
-        kept = tuple(self.listing.unreadable)
+        kept = frozenset(self.listing.unreadable)
         below = tuple(root.rstrip("/") + "/" for root in kept)
         for key, version in index.items():
             if key in invalid:

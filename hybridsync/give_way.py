@@ -1,9 +1,9 @@
 """Before a long step of a sync the event loop goes round until a probe that has come could be answered.
 
-A full sync is hundreds of steps of about a millisecond on the event loop's thread, and several tasks take such steps:
-without more ado each turn of the loop has a few of them. An HTTP request needs many turns, so it would wait for as many
-times a few steps, and that is most of what it waits for (B7 of the benchmarks). A turn with nothing to do takes
-microseconds.
+A full sync is hundreds of steps of about a millisecond on the event loop's thread, taken by the task that lists and by
+those that write: without more ado a turn of the loop may have one of each. An HTTP request needs many turns, so it
+would wait for as many times that (B7 of the benchmarks). When each step comes after as many turns without, a request
+waits for one step of each task at most. A turn with nothing to do takes microseconds.
 """
 
 from __future__ import annotations

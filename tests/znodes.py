@@ -14,6 +14,11 @@ def create_many(client: KazooClient, paths: Sequence[str], value: bytes) -> None
     _in_transactions(client, paths, lambda transaction, path: transaction.create(path, value))
 
 
+def set_many(client: KazooClient, paths: Sequence[str], value: bytes) -> None:
+    """Sets the value of znodes; up to 500 in one transaction."""
+    _in_transactions(client, paths, lambda transaction, path: transaction.set_data(path, value))
+
+
 def delete_many(client: KazooClient, paths: Sequence[str]) -> None:
     """Deletes znodes, children before their parents; up to 500 in one transaction."""
     _in_transactions(client, paths, lambda transaction, path: transaction.delete(path))

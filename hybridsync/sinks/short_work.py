@@ -19,6 +19,9 @@ T = TypeVar("T")
 INLINE_SECONDS = 0.003
 """How long the event loop is kept from everything else, as far as that is known before."""
 
+FELT_SECONDS = 0.0005
+"""Before what takes longer, others come first."""
+
 FIRST_BYTES = 64 * 2**10
 """What is taken to be that short before anything is known."""
 
@@ -37,9 +40,9 @@ class ShortWork:
 
     async def run(self, size: int, work: Callable[[], T]) -> T:
         """What `work` gives; `size` is about how many bytes there are to look at. Raises what it raises."""
+        if size * self._seconds_a_byte > FELT_SECONDS:
+            await give_way()
         if size <= MOST_BYTES and size * self._seconds_a_byte <= INLINE_SECONDS:
-            if size > FIRST_BYTES:
-                await give_way()
             return self._timed(size, work)
         return await asyncio.to_thread(self._timed, size, work)
 

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from hybridsync.dirty import DirtySet
 from hybridsync.errors import ListingFailed, SourceDisconnected
+from hybridsync.give_way import give_way
 from hybridsync.kube_target import EVERYWHERE, Target
 from hybridsync.kubernetes import credentials
 from hybridsync.kubernetes.client import KubeClient
@@ -171,7 +172,7 @@ class KubernetesSource:
         for number, item in enumerate(page.items, 1):
             records.append(self._shape.record(item, page.kind))
             if number % TURN_RECORDS == 0:
-                await asyncio.sleep(0)
+                await give_way()
         return records
 
     async def _present(self, namespace: str) -> str:

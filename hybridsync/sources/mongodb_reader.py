@@ -89,9 +89,13 @@ class CollectionReader:
         """Key and state of every document, switched off or not."""
         fields = dict.fromkeys(filter(None, (self._rules.key, self._rules.when)), 1)
         keys = KeyMap()
-        async for piece in self._pieces({}, fields, SCAN_DOCUMENTS):
-            for document, known in await asyncio.to_thread(known_documents, piece, self._rules):
+
+        def take(piece: bytes) -> None:
+            for document, known in known_documents(piece, self._rules):
                 keys.put(document, known)
+
+        async for piece in self._pieces({}, fields, SCAN_DOCUMENTS):
+            await asyncio.to_thread(take, piece)
         return keys
 
     async def has_index(self) -> bool:

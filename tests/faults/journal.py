@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,7 +17,7 @@ from kazoo.client import KazooClient
 from pymongo.collection import Collection
 
 from tests.faults.histories import Histories, State
-from tests.znodes import create_many, delete_many
+from tests.znodes import create_many, delete_many, set_many
 
 _UNKNOWN = -1
 """The mzxid of a state whose writing was begun and not yet acknowledged."""
@@ -55,10 +55,19 @@ class Journal(Histories[int]):
 
     def create_all(self, paths: Sequence[str], value: bytes) -> None:
         """Creates up to 500 znodes in one transaction, parents before their children."""
+        self._write_all(create_many, paths, value)
+
+    def set_all(self, paths: Sequence[str], value: bytes) -> None:
+        """Sets the value of up to 500 znodes in one transaction."""
+        self._write_all(set_many, paths, value)
+
+    def _write_all(
+        self, write: Callable[[KazooClient, Sequence[str], bytes], None], paths: Sequence[str], value: bytes
+    ) -> None:
         states = [self._begun(path, _UNKNOWN) for path in paths]
-        create_many(self.client, paths, value)
+        write(self.client, paths, value)
         stat = self.client.exists(paths[0])  # all have the id of the transaction
-        assert stat is not None, f"{paths[0]} was created and is not there"
+        assert stat is not None, f"{paths[0]} was written and is not there"
         for state in states:
             self._acknowledged(state, stat.mzxid)
 

@@ -15,26 +15,31 @@ from tests.servers import GivenMongo, with_database
 from tests.service import wait_until
 
 STUCK = timedelta(seconds=3)
+LATE_BYTES = 3000
+"""Twenty documents are more than that."""
 
 
 def killed_with_writes_under_way(scene: Scene, *, replacing: bool) -> list[str]:
     """Paths whose inserts, or replacements, are stuck on the way from a service that is dead."""
     paths = [f"{scene.root}/late-{number}" for number in range(20)]
     if replacing:
-        for path in paths:
-            scene.journal.create(path, b"before")
+        scene.journal.create_all(paths, b"before")
     with scene.service:
         scene.wait_confirmed()
         scene.mongo_proxy.stall("to_server")
-        for path in paths:
-            if replacing:
-                scene.journal.set(path, b"x")
-            else:
-                scene.journal.create(path, b"x")
+        (scene.journal.set_all if replacing else scene.journal.create_all)(paths, b"x")
         changed = now()
         wait_until(lambda: now() - changed > STUCK and scene.service.resource()["informer"]["pending"], "stuck")
         scene.service.kill()
     return paths
+
+
+def let_late_writes_arrive(scene: Scene) -> None:
+    """Returns when they have, and the connections of the dead service are closed."""
+    before = scene.mongo_proxy.bytes["to_server"]
+    scene.mongo_proxy.resume()
+    wait_until(lambda: scene.mongo_proxy.open_connections == 0, "all that was stuck has arrived")
+    assert scene.mongo_proxy.bytes["to_server"] - before > LATE_BYTES
 
 
 @pytest.mark.parametrize("replacing", [False, True], ids=["inserts", "replacements"])
@@ -51,8 +56,7 @@ def test_late_writes_do_not_bring_back_what_was_removed(
 
     with scene.another_service(MONGODB_URI=with_database(mongo_server.uri, mongo_database.name)) as successor:
         successor.wait_in_sync(now())
-        scene.mongo_proxy.resume()
-        wait_until(lambda: scene.mongo_proxy.open_connections == 0, "all that was stuck has arrived")
+        let_late_writes_arrive(scene)
         successor.wait_in_sync(now())
         wait_until_equal(scene.zk, scene.root, scene.collection, seconds=0.0)
 
@@ -71,7 +75,6 @@ def test_late_writes_of_what_is_still_there_do_no_harm(
 
     with scene.another_service(MONGODB_URI=with_database(mongo_server.uri, mongo_database.name)) as successor:
         successor.wait_in_sync(now())
-        scene.mongo_proxy.resume()
-        wait_until(lambda: scene.mongo_proxy.open_connections == 0, "all that was stuck has arrived")
+        let_late_writes_arrive(scene)
         successor.wait_in_sync(now())
         wait_until_equal(scene.zk, scene.root, scene.collection, seconds=0.0)
