@@ -15,8 +15,6 @@ from tests.servers import GivenMongo, with_database
 from tests.service import wait_until
 
 STUCK = timedelta(seconds=3)
-LATE_BYTES = 3000
-"""Twenty documents are more than that."""
 
 
 def killed_with_writes_under_way(scene: Scene, *, replacing: bool) -> list[str]:
@@ -36,10 +34,8 @@ def killed_with_writes_under_way(scene: Scene, *, replacing: bool) -> list[str]:
 
 def let_late_writes_arrive(scene: Scene) -> None:
     """Returns when they have, and the connections of the dead service are closed."""
-    before = scene.mongo_proxy.bytes["to_server"]
     scene.mongo_proxy.resume()
     wait_until(lambda: scene.mongo_proxy.open_connections == 0, "all that was stuck has arrived")
-    assert scene.mongo_proxy.bytes["to_server"] - before > LATE_BYTES
 
 
 @pytest.mark.parametrize("replacing", [False, True], ids=["inserts", "replacements"])
