@@ -32,45 +32,35 @@ def killed_with_writes_under_way(scene: Scene, *, replacing: bool) -> list[str]:
     return paths
 
 
-def let_late_writes_arrive(scene: Scene) -> None:
-    """Returns when they have, and the connections of the dead service are closed."""
-    scene.mongo_proxy.resume()
-    wait_until(lambda: scene.mongo_proxy.open_connections == 0, "all that was stuck has arrived")
+def compare_before_they_arrive(scene: Scene, mongodb_uri: str) -> None:
+    """Has a successor compare everything by another way to MongoDB, and again when the writes have come in."""
+    with scene.another_service(MONGODB_URI=mongodb_uri) as successor:
+        successor.wait_in_sync(now())
+        scene.mongo_proxy.resume()
+        wait_until(lambda: scene.mongo_proxy.open_connections == 0, "all that was stuck has arrived")
+        successor.wait_in_sync(now())
+        wait_until_equal(scene.zk, scene.root, scene.collection, seconds=0.0)
+
+
+@pytest.fixture
+def mongodb_uri(mongo_server: MongoServer | GivenMongo, mongo_database: Database[dict[str, object]]) -> str:
+    """The mirror's database, without the proxy."""
+    return with_database(mongo_server.uri, mongo_database.name)
 
 
 @pytest.mark.parametrize("replacing", [False, True], ids=["inserts", "replacements"])
-def test_late_writes_do_not_bring_back_what_was_removed(
-    new_scene: NewScene,
-    mongo_server: MongoServer | GivenMongo,
-    mongo_database: Database[dict[str, object]],
-    replacing: bool,
-) -> None:
+def test_late_writes_do_not_bring_back_what_was_removed(new_scene: NewScene, mongodb_uri: str, replacing: bool) -> None:
     scene = new_scene()
     scene.populate(50)
     for path in killed_with_writes_under_way(scene, replacing=replacing):
         scene.journal.delete(path)
-
-    with scene.another_service(MONGODB_URI=with_database(mongo_server.uri, mongo_database.name)) as successor:
-        successor.wait_in_sync(now())
-        let_late_writes_arrive(scene)
-        successor.wait_in_sync(now())
-        wait_until_equal(scene.zk, scene.root, scene.collection, seconds=0.0)
+    compare_before_they_arrive(scene, mongodb_uri)
 
 
 @pytest.mark.parametrize("replacing", [False, True], ids=["inserts", "replacements"])
-def test_late_writes_of_what_is_still_there_do_no_harm(
-    new_scene: NewScene,
-    mongo_server: MongoServer | GivenMongo,
-    mongo_database: Database[dict[str, object]],
-    replacing: bool,
-) -> None:
+def test_late_writes_of_what_is_still_there_do_no_harm(new_scene: NewScene, mongodb_uri: str, replacing: bool) -> None:
     scene = new_scene()
     scene.populate(50)
     for path in killed_with_writes_under_way(scene, replacing=replacing)[::2]:
         scene.journal.set(path, b"newer")
-
-    with scene.another_service(MONGODB_URI=with_database(mongo_server.uri, mongo_database.name)) as successor:
-        successor.wait_in_sync(now())
-        let_late_writes_arrive(scene)
-        successor.wait_in_sync(now())
-        wait_until_equal(scene.zk, scene.root, scene.collection, seconds=0.0)
+    compare_before_they_arrive(scene, mongodb_uri)

@@ -85,6 +85,7 @@ async def test_a_probe_waits_for_hardly_one_of_the_metrics_that_others_asked_for
         await turns_until_answered(port, "/health/live")
 
         assert fake.asked - before <= 2
+        assert await port.asked() == (200, {"live": True})
         assert fake.asked < 200
         for other in others:
             assert (await other.answer())[0] == 200
