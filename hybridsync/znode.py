@@ -1,4 +1,4 @@
-"""What ZooKeeper says about a znode besides its bytes, as plain data. No I/O, no library.
+"""What ZooKeeper says about a znode besides its bytes, as plain data, and its path. No I/O, no library.
 
 The ZooKeeper room reads as much of it as it needs; sources carry it as `Record.meta` just as it came, and whoever
 needs more of it reads that with `stat_of`.
@@ -32,6 +32,11 @@ class Stat(NamedTuple):
 
 _STAT = struct.Struct("!qqqqiiiqiiq")
 STAT_BYTES = _STAT.size
+
+
+def prefix_below(path: str) -> str:
+    """What the path of everything below the znode `path` begins with, and of nothing else."""
+    return path if path == "/" else path + "/"
 
 
 def stat_of(sent: bytes) -> Stat:

@@ -6,6 +6,7 @@ import structlog
 
 from hybridsync.errors import ConfigurationError
 from hybridsync.sinks.znode_name import RESERVED, decode, encode, is_legal
+from hybridsync.znode import prefix_below
 
 FOREIGN_NAMED = 5
 """So many foreign znodes are named in the log."""
@@ -21,7 +22,7 @@ class Names:
 
     def __init__(self, path: str, *, at_root: bool) -> None:
         self._path = path
-        self._prefix = path if path == "/" else path + "/"
+        self._prefix = prefix_below(path)
         self._at_root = at_root
         self._foreign: set[str] = set()
         self._told: set[str] = {RESERVED} if at_root else set()

@@ -10,6 +10,7 @@ from hybridsync.dirty import DirtySet
 from hybridsync.errors import ConfigurationError
 from hybridsync.model import ANY, Batch, Change, Dirty, Listing, Put, Record, Remove
 from hybridsync.sources.exclude import Exclude
+from hybridsync.znode import prefix_below
 from hybridsync.zookeeper.session import Armed, Session
 from hybridsync.zookeeper.settings import SessionSettings
 from hybridsync.zookeeper.walk import read_paths, walk
@@ -34,7 +35,7 @@ class ZooKeeperSource:
 
     def __init__(self, session: SessionSettings, *, path: str, exclude: Sequence[str] = ()) -> None:
         self._root = _checked(path)
-        self._below = path if path == "/" else path + "/"
+        self._below = prefix_below(path)
         self._exclude = Exclude(exclude)
         self._session = Session(session)
 

@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol
 from hybridsync.errors import ListingFailed
 from hybridsync.give_way import MANY_RECORDS, give_way
 from hybridsync.model import Record
+from hybridsync.znode import prefix_below
 from hybridsync.zookeeper.batching import Batcher, Expansion, Frame, Request, Run, Sizes
 from hybridsync.zookeeper.calls import Answer
 from hybridsync.zookeeper.session import Session
@@ -105,8 +106,8 @@ class _Reader:
 
     def _add_children(self, parent: str, names: list[str], family: Sizes) -> None:
         server_parent = self._session.server_path(parent)
-        prefix = server_parent if server_parent == "/" else server_parent + "/"
-        base = parent if parent == "/" else parent + "/"
+        prefix = prefix_below(server_parent)
+        base = prefix_below(parent)
         self._batcher.add(Frame(base, prefix.encode(), names, family))
 
     async def pieces(self) -> AsyncGenerator[Piece, None]:
@@ -176,7 +177,7 @@ class _Reader:
 
     async def _wanted(self, parent: str, names: list[str]) -> list[str]:
         """The names of those children that are to be read; by and by, because there may be a million."""
-        base = parent if parent == "/" else parent + "/"
+        base = prefix_below(parent)
         left_out = self._leave_out.excluded
         wanted: list[str] = []
         for start in range(0, len(names), MANY_NAMES):
