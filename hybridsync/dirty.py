@@ -38,6 +38,8 @@ class DirtySet:
         self._taken: dict[int, dict[str, tuple[Marker, Any]]] = {}
         self._next: Marker = 0
         self._overflowed = False
+        self.reason = ""
+        """Why it is `overflowed`."""
 
     def __len__(self) -> int:
         """How many keys are not yet acknowledged."""
@@ -65,10 +67,17 @@ class DirtySet:
         if self._overflowed:
             return
         if len(self._waiting) >= self._limit:
-            self._overflowed = True
-            self._waiting.clear()
-        else:
-            self._waiting[key] = (self._next, hint)
+            self.overflow("too many changes are pending")
+            return
+        self._waiting[key] = (self._next, hint)
+        self._next += 1
+        self._wake()
+
+    def overflow(self, reason: str) -> None:
+        """Says that something changed that no key can name, so that only a full sync makes things right."""
+        self._overflowed = True
+        self.reason = reason
+        self._waiting.clear()
         self._next += 1
         self._wake()
 

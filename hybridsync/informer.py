@@ -216,7 +216,7 @@ class Informer:
                 await self._writer.flush(FLUSH_SECONDS)
                 return
             if self._dirty.overflowed:
-                self._start_over("too many changes are pending")
+                self._start_over(self._dirty.reason)
             elif self._runner.sink_lost and self.owed.trigger is None:
                 self._start_over("what was written may be gone")
             if time.monotonic() >= self._writer.refused.next_due:

@@ -87,11 +87,13 @@ class Listing:
     `position` is the source position the listing is good for (a zxid as decimal text). `unreadable`
     are the roots of subtrees that exist but may not be read: nothing below them was listed, and
     nothing below them may be swept. `total` is the expected number of records when it is known.
+    `root_missing`: what is mirrored as a whole (the path, the collection) is not there, which empties no mirror.
     """
 
     position: str | None = None
     unreadable: list[str] = field(default_factory=list)
     total: int | None = None
+    root_missing: bool = False
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 
 from hybridsync.dirty import DirtySet
-from hybridsync.errors import ListingFailed, PositionExpired, SinkUnavailable, SourceDisconnected
+from hybridsync.errors import ListingFailed, PositionExpired, SinkUnavailable, SourceDisconnected, SourceError
 from hybridsync.model import Applied, Batch, Change, Dirty, Index, Listing, Put, Record, Remove
 from hybridsync.state import SyncState
 from hybridsync.status import utc_now
@@ -39,8 +39,11 @@ class MemoryWatch:
             self._source.disconnect()
         if self.lost.done():
             self.lost.result()
+        if self._source.failing_proofs > 0:
+            self._source.failing_proofs -= 1
+            raise ListingFailed("memory: no proof")
 
-    def lose(self, error: SourceDisconnected | PositionExpired) -> None:
+    def lose(self, error: SourceError) -> None:
         """Ends the watch."""
         if not self.lost.done():
             self.lost.set_exception(error)
@@ -53,6 +56,8 @@ class MemorySource:
     what was true when. `silent`: the connection is half-open: events are lost, nobody knows yet.
     `offline`: no connection can be made. `failing_reads`: so many next reads or listings fail half-way.
     `resumable`: a watch may resume where an earlier one was, unless `forget_history` was called since.
+    `hidden`: roots that may not be read. `failing_proofs`: so many next proofs fail on a connection that stays.
+    `root_missing` and the other names of `Source`: what it says.
     """
 
     description = "memory"
@@ -64,10 +69,15 @@ class MemorySource:
         self.silent = False
         self.offline = False
         self.failing_reads = 0
+        self.failing_proofs = 0
         self.list_batch = 3
         self.resumable = False
         self.proof_seconds = 0.0
         self.invalid: dict[str, str] = {}
+        self.trouble: str | None = None
+        self.place: str | None = None
+        self.removal_seen = False
+        self.root_missing = False
         self.listings = 0
         self.last_listing_complete = False
         self._position = 0
@@ -77,6 +87,11 @@ class MemorySource:
         self._expired = False
         self._watches: dict[MemoryWatch, DirtySet] = {}
         self._connection = asyncio.Event()
+
+    @property
+    def unreadable(self) -> dict[str, str]:
+        """What is `hidden`."""
+        return dict.fromkeys(sorted(self.hidden), "memory: hidden")
 
     @property
     def watched(self) -> bool:
@@ -174,6 +189,7 @@ class MemorySource:
         connected = set(self._watches)
         position = len(self.history) if self.resumable else None
         listing.unreadable.extend(sorted(self.hidden))
+        listing.root_missing = self.root_missing
         after = ""
         while True:
             await asyncio.sleep(0)
@@ -187,6 +203,9 @@ class MemorySource:
             yield Batch([self.records[key] for key in keys])
         self.last_listing_complete = True
         listing.position = str(self._position if position is None else position)
+
+    def outline(self, listing: Listing) -> None:
+        """Nothing cheaper than a listing."""
 
     async def read(self, keys: Sequence[Dirty]) -> Sequence[Change]:
         """See `Source`."""
@@ -226,6 +245,8 @@ class MemorySink:
         self.failing_writes = 0
         self.writes = 0
         self.generation = 0
+        self.trouble: str | None = None
+        self.home: str | None = None
         self.sweeps = 0
         self.on_sweep: Callable[[], None] = lambda: None
 
@@ -233,6 +254,11 @@ class MemorySink:
     def keeps_newest(self) -> bool:
         """As the guards say."""
         return True
+
+    async def identity(self) -> str | None:
+        """What a test calls its `home`."""
+        await self._reach()
+        return self.home
 
     async def prepare(self) -> None:
         """See `Sink`."""

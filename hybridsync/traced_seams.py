@@ -38,6 +38,26 @@ class TracedSource:
         return self._source.invalid
 
     @property
+    def unreadable(self) -> Mapping[str, str]:
+        """See `Source`."""
+        return self._source.unreadable
+
+    @property
+    def trouble(self) -> str | None:
+        """See `Source`."""
+        return self._source.trouble
+
+    @property
+    def place(self) -> str | None:
+        """See `Source`."""
+        return self._source.place
+
+    @property
+    def removal_seen(self) -> bool:
+        """See `Source`."""
+        return self._source.removal_seen
+
+    @property
     def proof_seconds(self) -> float:
         """See `Source`."""
         return self._source.proof_seconds
@@ -60,6 +80,10 @@ class TracedSource:
             async for batch in batches:
                 self._tracer.listed(batch.records)
                 yield batch
+
+    def outline(self, listing: Listing) -> AsyncGenerator[Batch, None] | None:
+        """See `Source`."""
+        return self._source.outline(listing)
 
     async def read(self, keys: Sequence[Dirty]) -> Sequence[Change]:
         """See `Source`."""
@@ -93,6 +117,15 @@ class TracedSink:
     def generation(self) -> int:
         """See `Sink`."""
         return self._sink.generation
+
+    @property
+    def trouble(self) -> str | None:
+        """See `Sink`."""
+        return self._sink.trouble
+
+    async def identity(self) -> str | None:
+        """See `Sink`."""
+        return await self._sink.identity()
 
     async def prepare(self) -> None:
         """See `Sink`."""

@@ -30,6 +30,16 @@ class Sink(Protocol):
     def generation(self) -> int:
         """Another number whenever what was written may be gone: only a full sync makes that good."""
 
+    @property
+    def trouble(self) -> str | None:
+        """Why the server cannot be reached at this moment: one line with its address and the variable; from memory."""
+
+    async def identity(self) -> str | None:
+        """Names the very thing that holds the records now; nothing is known of what another one holds.
+
+        `None` where there is no such name, or nothing is there. Raises `SinkUnavailable` or `SinkError`.
+        """
+
     async def prepare(self) -> None:
         """Creates what the mirror needs (indexes). Raises `SinkUnavailable` or `SinkError`."""
 

@@ -77,6 +77,17 @@ class MongoMirror:
         """Always the same: MongoDB forgets nothing that a majority has acknowledged."""
         return 0
 
+    @property
+    def trouble(self) -> str | None:
+        """See `Sink.trouble`."""
+        return None
+
+    async def identity(self) -> str | None:
+        """The UUID of the collection. Raises `SinkUnavailable` or `SinkError`."""
+        info = await self._mongodb.collection_info(self._name)
+        found = (info or {}).get("info", {}).get("uuid")
+        return None if found is None else str(found)
+
     async def prepare(self) -> None:
         """Creates missing indexes, and keeps late writes of others away. Raises `SinkUnavailable` or `SinkError`.
 

@@ -53,6 +53,15 @@ class ZooKeeperSink:
         """No: a version is a hash, and hashes have no order."""
         return False
 
+    @property
+    def trouble(self) -> str | None:
+        """See `Sink.trouble`."""
+        return None
+
+    async def identity(self) -> str | None:
+        """None: a path has no name of its own."""
+        return None
+
     async def prepare(self) -> None:
         """Creates `path` and its parents where they are missing. Raises `SinkUnavailable` or `SinkError`."""
         await self._writes.retrying(self._writes.prepare_anew)

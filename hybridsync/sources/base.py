@@ -25,6 +25,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from hybridsync.dirty import DirtySet
+from hybridsync.errors import SourceError
 from hybridsync.model import Batch, Change, Dirty, Listing
 
 
@@ -50,9 +51,13 @@ class Watch(Protocol):
         """Asks the source for a sign of life on the watching connection.
 
         When it returns, every event that the source sent before answering has marked its key, and
-        the answer reflects every change committed before the call. Raises `SourceDisconnected` or
-        `PositionExpired`; an answer that does not come in time drops the connection.
+        the answer reflects every change committed before the call. Raises `SourceError`: with `lost` resolved the
+        watch is gone, else this question was in vain, and it is asked again. An answer that does not come in time
+        drops the connection.
         """
+
+    def lose(self, error: SourceError) -> None:
+        """Gives the watch up: its connection is dropped, and `lost` gets `error` unless it is resolved already."""
 
 
 class Source(Protocol):
@@ -67,6 +72,31 @@ class Source(Protocol):
         """Records that exist and break the rules of the resource: key → the field and the rule, one line.
 
         They are neither written nor swept: the sink keeps the last good state. Live.
+        """
+
+    @property
+    def unreadable(self) -> Mapping[str, str]:
+        """Roots of what exists and may not be read: root → why, one line, with the right that is missing. Live.
+
+        What the sink holds at and below them stays as it is, so nothing is claimed of it.
+        """
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the server cannot be reached at this moment: one line with its address and the variable; from memory."""
+
+    @property
+    def place(self) -> str | None:
+        """Whose positions these are, known once connected: one of another place is never resumed from.
+
+        `None` for a source that cannot resume, and where a foreign position is refused by the server itself.
+        """
+
+    @property
+    def removal_seen(self) -> bool:
+        """Whether the present watch, or one before it in this process, saw the root itself go away.
+
+        Until a listing finds the root again. Then a listing without it may empty the sink.
         """
 
     @property
@@ -94,6 +124,9 @@ class Source(Protocol):
         Ends normally only when the listing is complete. Raises `ListingFailed`,
         `SourceDisconnected` or `PositionExpired` otherwise.
         """
+
+    def outline(self, listing: Listing) -> AsyncGenerator[Batch, None] | None:
+        """Like `list`, with keys and versions alone, for the periodic comparison; `None` where that is no cheaper."""
 
     async def read(self, keys: Sequence[Dirty]) -> Sequence[Change]:
         """Reads the present state of the keys: one `Put` or `Remove` each.

@@ -68,6 +68,26 @@ class KubernetesSource:
         return {}
 
     @property
+    def unreadable(self) -> Mapping[str, str]:
+        """See `sources/base.py`."""
+        return {}
+
+    @property
+    def trouble(self) -> str | None:
+        """See `sources/base.py`."""
+        return None
+
+    @property
+    def place(self) -> str | None:
+        """See `sources/base.py`."""
+        return None
+
+    @property
+    def removal_seen(self) -> bool:
+        """Never: a resource type that is gone is an error of the listing."""
+        return False
+
+    @property
     def proof_seconds(self) -> float:
         """A bookmark comes about once a minute."""
         return PROOF_SECONDS
@@ -122,6 +142,9 @@ class KubernetesSource:
         if movable and watch is not None and watch is self._watch and not watch.lost.done():
             await watch.restart(positions)
         listing.position = joined(positions)
+
+    def outline(self, listing: Listing) -> None:
+        """Nothing cheaper than a listing."""
 
     async def read(self, keys: Sequence[Dirty]) -> Sequence[Change]:
         """See `sources/base.py`. What an event said needs no request; the rest is asked for, some at a time."""

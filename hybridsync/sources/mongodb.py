@@ -68,6 +68,26 @@ class MongoSource:
         return self._invalid
 
     @property
+    def unreadable(self) -> Mapping[str, str]:
+        """Nothing: a collection can be read or not."""
+        return {}
+
+    @property
+    def trouble(self) -> str | None:
+        """See `sources/base.py`."""
+        return None
+
+    @property
+    def place(self) -> str | None:
+        """A token of another cluster is refused by the server."""
+        return None
+
+    @property
+    def removal_seen(self) -> bool:
+        """See `sources/base.py`."""
+        return False
+
+    @property
     def proof_seconds(self) -> float:
         """The wait of a change stream; polling may have to finish one comparison and make another."""
         return self._await_seconds if self._poll_seconds is None else 2 * self._poll_seconds
@@ -142,6 +162,9 @@ class MongoSource:
             self._log.warning("more documents are not published", count=told - TOLD_PROBLEMS)
         clock_time = clock.local_time.isoformat() if clock.cluster_time is None else str(clock.cluster_time)
         listing.position = position or clock_time
+
+    def outline(self, listing: Listing) -> None:
+        """Nothing cheaper than a listing."""
 
     async def read(self, keys: Sequence[Dirty]) -> Sequence[Change]:
         """See `sources/base.py`. An invalid document yields nothing: what the sink holds stays."""

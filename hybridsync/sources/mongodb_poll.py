@@ -71,9 +71,9 @@ class PollingWatch:
                 self._before, self._done = now, self._begun
                 self._moved.set()
         except SourceError as error:
-            self._lose(SourceDisconnected(str(error)))
+            self.lose(SourceDisconnected(str(error)))
         except Exception as error:
-            self._lose(SourceDisconnected("the collection could not be compared"))
+            self.lose(SourceDisconnected("the collection could not be compared"))
             self._log.exception("the collection could not be compared", error=str(error))
 
     async def probe(self) -> None:
@@ -98,7 +98,8 @@ class PollingWatch:
         self._memory.set_nameless(nameless, self._log)
         return now
 
-    def _lose(self, error: SourceError) -> None:
+    def lose(self, error: SourceError) -> None:
+        """See `sources/base.py`."""
         if not self.lost.done():
             self.lost.set_exception(error)
         self._moved.set()

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 
 from hybridsync.dirty import DirtySet
-from hybridsync.errors import ConfigurationError
+from hybridsync.errors import ConfigurationError, SourceError
 from hybridsync.model import ANY, Batch, Change, Dirty, Listing, Put, Record, Remove
 from hybridsync.sources.exclude import Exclude
 from hybridsync.znode import prefix_below
@@ -48,6 +48,26 @@ class ZooKeeperSource:
     def invalid(self) -> Mapping[str, str]:
         """Nothing: a znode may hold what it likes."""
         return {}
+
+    @property
+    def unreadable(self) -> Mapping[str, str]:
+        """See `sources/base.py`."""
+        return {}
+
+    @property
+    def trouble(self) -> str | None:
+        """See `sources/base.py`."""
+        return None
+
+    @property
+    def place(self) -> str | None:
+        """Nothing is resumed."""
+        return None
+
+    @property
+    def removal_seen(self) -> bool:
+        """See `sources/base.py`."""
+        return False
 
     @property
     def proof_seconds(self) -> float:
@@ -95,6 +115,9 @@ class ZooKeeperSource:
         if records:
             yield Batch(records)
 
+    def outline(self, listing: Listing) -> None:
+        """Nothing cheaper than a listing."""
+
     async def read(self, keys: Sequence[Dirty]) -> Sequence[Change]:
         """The present state of the keys; see `sources/base.py`."""
         hints = {key: hint for key, hint in keys if self._contains(key)}
@@ -141,6 +164,12 @@ class ZooKeeperWatch:
         """See `sources/base.py`. The deadline is a third of the session timeout, at most 10 s."""
         seconds = min(MAX_PROBE_SECONDS, self._session.timeout_seconds / 3)
         await self._session.prove(self._root, epoch=self._armed.epoch, seconds=seconds)
+
+    def lose(self, error: SourceError) -> None:
+        """See `sources/base.py`. The connection is dropped, so that nothing of it counts any more."""
+        if not self.lost.done():
+            self.lost.set_exception(error)
+            self._session.drop_connection(self._armed.epoch)
 
 
 def _checked(path: str) -> str:
