@@ -87,15 +87,17 @@ class SyncRunner:
 
         `allow_sweep`: that full sync, also one that runs already, does without the sweep guard.
         """
-        self._allow_sweep = self._allow_sweep or allow_sweep
-        if self._sync is not None and self._allow_sweep:
+        if allow_sweep and self._sync is not None:
             self._sync.rules.allowed = True
+        elif allow_sweep:
+            self._allow_sweep = True
         future: asyncio.Future[SyncResult] = asyncio.get_running_loop().create_future()
         self._waiters.append(future)
         return future
 
     def refuse(self, error: BaseException) -> None:
-        """Tells everyone who waits that no sync can run."""
+        """Tells everyone who waits that no sync can run, and forgets what they allowed."""
+        self._allow_sweep = False
         self._answer(_result(None, Trigger.MANUAL, 0.0, error))
 
     @contextmanager

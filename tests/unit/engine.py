@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from hybridsync.clock import utc_now
+from hybridsync.clock import Instant, utc_now
 from hybridsync.dirty import DirtySet
 from hybridsync.full_sync import FullSync
 from hybridsync.model import Applied, Batch, Change, Dirty, Listing
@@ -213,6 +213,11 @@ class Engine:
         now, expected = utc_now(), values(self.source)
         await self.until(lambda: (self.status.confirmed_at or NOON.min.replace(tzinfo=UTC)) > now, "a proof")
         assert values(self.sink) == expected
+
+    async def proven_meanwhile(self) -> None:
+        """Waits for a proof of everything up to now, save what is excepted."""
+        now = Instant.now()
+        await self.until(lambda: self.resource.confirmed is not None and self.resource.confirmed > now, "a proof")
 
     async def stop(self) -> None:
         """Stops it in good order."""
