@@ -11,9 +11,12 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from hybridsync.kube_options import KubernetesSource
 from hybridsync.resource_conflicts import Conflict, conflicts
 from hybridsync.resource_kinds import (
+    FILE_SUFFIX,
     PAIRS,
     PARTS,
     PUBLISHING,
+    SECRET_FILE_ALLOWED,
+    SECRETS,
     SINKS,
     SOURCES,
     Kinds,
@@ -36,6 +39,9 @@ OWN: Mapping[str, str] = {"schema": SCHEMA_ALLOWED, "fields": FIELDS_ALLOWED}
 TABLES: tuple[str, ...] = (*PARTS, "fields")
 """What of a resource is merged key by key."""
 
+DEFAULT_TYPES: Mapping[str, str] = {"sink": "mongodb"}
+"""The type of a part that names none."""
+
 TEXTS: tuple[str, ...] = ("schema",)
 """What of a resource a variable carries as it is."""
 
@@ -57,6 +63,7 @@ def by_type(kinds: Kinds, default: str | None = None) -> Callable[[object], obje
         if isinstance(kind, str) and kind in kinds:
             return kinds[kind].model_validate(value)
         known = {key for model in kinds.values() for key in model.model_fields}
+        known |= {option + FILE_SUFFIX for _, option in SECRETS}
         problems: list[InitErrorDetails] = [
             {"type": "extra_forbidden", "loc": (str(key),), "input": None} for key in value if key not in known
         ]
@@ -74,7 +81,9 @@ class ResourceConfig(Options):
     model_config = ConfigDict(populate_by_name=True)
 
     source: Annotated[ZooKeeperSource | MongoSource | KubernetesSource, BeforeValidator(by_type(SOURCES))]
-    sink: Annotated[MongoSink | ZooKeeperSink, BeforeValidator(by_type(SINKS, default="mongodb"))] = MongoSink()
+    sink: Annotated[MongoSink | ZooKeeperSink, BeforeValidator(by_type(SINKS, default=DEFAULT_TYPES["sink"]))] = (
+        MongoSink()
+    )
     schema_: Annotated[InstanceOf[SchemaFile] | None, BeforeValidator(read_schema)] = Field(
         default=None, alias="schema"
     )
@@ -165,4 +174,6 @@ def known_keys(part: str | None, kind: Any = None) -> dict[str, str]:
         for key, field in model.model_fields.items():
             if isinstance(field.json_schema_extra, dict):
                 keys[key] = str(field.json_schema_extra["allowed"])
+            if (part, key) in SECRETS:
+                keys[key + FILE_SUFFIX] = SECRET_FILE_ALLOWED
     return keys

@@ -77,6 +77,8 @@ def test_numbers_have_bounds(name: str, good: list[str], bad: list[str]) -> None
         ("mongodb://h/", "hybridsync"),
         ("mongodb://h/app", "app"),
         ("mongodb://h/caf%C3%A9", "café"),
+        (f"mongodb://h/{'x' * 63}", "x" * 63),
+        ("mongodb://h/a:b*", "a:b*"),
         ("mongodb://[::1]:27017/x", "x"),
         ("mongodb://a,b:1/x?replicaSet=rs0&w=majority", "x"),
         ("mongodb://u:p%40@h/x?authSource=admin", "x"),
@@ -107,11 +109,21 @@ def test_a_mongodb_uri_is_checked_without_asking_a_name_server(
         (f"mongodb://u:p/{SECRET}@h", "it is not of that form"),
         (f"mongodb://u:p?{SECRET}@h", "it is not of that form"),
         (f"mongodb://u:%zz{SECRET}@h", "PyMongo does not accept"),
-        (f"mongodb://u:{SECRET}@h\n", "it is not of that form"),
+        (f"mongodb://u:{SECRET}@h\n", "it begins or ends with white space"),
+        (f" mongodb://u:{SECRET}@h", "it begins or ends with white space"),
         (f"mongodb://u:{SECRET}@h:0", "a port is not"),
         (f"mongodb://u:{SECRET}@h:70000", "a port is not"),
         (f"mongodb://u:{SECRET}@h/a.b", "the database in the path has a dot"),
-        (f"mongodb://u:{SECRET}@h/a%24b", "PyMongo does not accept"),
+        *(
+            (f"mongodb://u:{SECRET}@h/{name}{options}", "a character that MongoDB refuses there")
+            for name in ("a%24b", "a$b", "a\\b", "a%5Cb", "a%5cb", "a%2Fb", "a%20b", "a+b", "a%22b", 'a"b', "a%00b")
+            for options in ("", "?tls=true")
+        ),
+        (f"mongodb+srv://u:{SECRET}@c.example.net/a%5Cb", "a character that MongoDB refuses there"),
+        *((f"mongodb://u:{SECRET}@h/{name}", "has a dot") for name in (".", "a%2Eb", ".a", "a.", "%2e")),
+        (f"mongodb://u:{SECRET}@h/Admin", "authSource=admin"),
+        (f"mongodb://u:{SECRET}@h/loc%61l", "authSource=local"),
+        (f"mongodb://u:{SECRET}@h/{'%C3%A9' * 32}", "1 to 63 bytes"),
         (f"mongodb://u:{SECRET}@h/admin", "authSource=admin"),
         (f"mongodb://u:{SECRET}@h/{'x' * 64}", "1 to 63 bytes"),
         (f"mongodb://u:{SECRET}@h/?retryWritess=true", "option retryWritess"),
@@ -159,6 +171,22 @@ def test_zookeeper_hosts_with_chroot(hosts: str, kept: str, chroot: str) -> None
         ("a/b/", "the chroot ends with /"),
         ("a//b", "the chroot has an empty part"),
         ("a/b/../c", "the chroot has a part that is . or .."),
+        ("h1:2181/app,h2:2181/app", "the chroot may stand once, after the last host"),
+        ("h1/app,h2", "the chroot may stand once, after the last host"),
+        ("h1:2181/,h2:2181/", "the chroot may stand once, after the last host"),
+        ("h1:2181,", "host 2 is empty"),
+        ("h1:2181,/app", "host 2 is empty"),
+        (",h1:2181", "host 1 is empty"),
+        ("h1:2181 h2:2181", "host 1 is several: between hosts belongs a comma"),
+        ("h1:2181;h2:2181/app", "host 1 is several: between hosts belongs a comma"),
+        ("h1;h2;h3", "host 1 is several: between hosts belongs a comma"),
+        ("zk://h1:2181/app", "without a scheme"),
+        ("h1:2181,zookeeper://h2:2181", "without a scheme"),
+        ("h1:2181//app", "the chroot has an empty part"),
+        ("h1:2181//", "the chroot"),
+        ("h1:2181/app ", "the chroot begins or ends with white space"),
+        ("h1:2181/ app", "the chroot begins or ends with white space"),
+        ("h1:2181/ ", "the chroot begins or ends with white space"),
     ],
 )
 def test_bad_zookeeper_hosts(hosts: str, why: str) -> None:
@@ -174,6 +202,18 @@ def test_zookeeper_credentials_have_one_form_and_are_never_shown(auth: str) -> N
         line
         == "HYBRIDSYNC_ZOOKEEPER_AUTH: '***' is not allowed (it is not of that form); allowed: digest:USER:PASSWORD"
     )
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", " ", "\t", "\N{NO-BREAK SPACE}"])
+def test_white_space_at_an_end_of_credentials_is_no_part_of_a_password(end: str) -> None:
+    for auth in (f"digest:u:{SECRET}{end}", f"{end}digest:u:{SECRET}"):
+        [line] = problems(ZOOKEEPER_AUTH=auth)
+        assert line == (
+            "HYBRIDSYNC_ZOOKEEPER_AUTH: '***' is not allowed (it begins or ends with white space, such as a line end); "
+            "allowed: digest:USER:PASSWORD"
+        )
+    inside = settings(ZOOKEEPER_AUTH=f"digest:u:two{end}words").zookeeper_auth
+    assert inside is not None
 
 
 def test_a_password_may_have_colons() -> None:
@@ -415,7 +455,9 @@ def test_secrets_are_masked_in_what_config_shows() -> None:
 
 def test_a_password_that_strayed_into_another_variable_is_masked() -> None:
     lines = problems(HTTP_HOST=f"mongodb://me:{SECRET}@h", ZOOKEEPER_HOSTS=f"digest:me:{SECRET}")
-    assert len(lines) == 2
+    lines += problems(ZOOKEEPER_HOSTS=f"h1:2181,me:{SECRET}@h2:2181", HTTP_HOST=f"me:{SECRET}@h")
+    assert len(lines) == 4
+    assert "host 2 has an @: credentials belong into ZOOKEEPER_AUTH" in lines[2]
     assert SECRET not in "".join(lines)
 
 
