@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any
 
@@ -47,7 +47,7 @@ def load(environ: Environment) -> int:
     return 0
 
 
-def as_json(resources: dict[str, object]) -> Environment:
+def as_json(resources: Mapping[str, object]) -> Environment:
     return {"HYBRIDSYNC_RESOURCES": json.dumps(resources)}
 
 
