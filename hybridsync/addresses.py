@@ -26,6 +26,7 @@ _MONGODB_URI = re.compile(
     r"(?:\?(?P<options>[^?#@\s]*))?"
 )
 _SECRET_OPTION = re.compile("password|properties|token|secret", re.IGNORECASE)
+_FILE_OPTIONS = ("tlscafile", "tlscertificatekeyfile", "tlscrlfile")
 _SRV_OPTIONS = ("srvservicename", "srvmaxhosts", "srvallowedhostssuffix")
 _SYSTEM_DATABASES = ("admin", "config", "local")
 # Measured on mongod 6.0; the manual, "Naming Restrictions", has more for servers on Windows: *<>:|?
@@ -46,6 +47,8 @@ def check_mongodb_uri(uri: str) -> str:
         raise ValueError("it is not of that form, or a special character in it is not percent-encoded")
     for option in _options(form):
         if not _options_accepted(option):
+            if _option_name(option).lower() in _FILE_OPTIONS:
+                raise ValueError(f"option {_option_name(option)} names a file that cannot be read")
             raise ValueError(f"option {_option_name(option)} is unknown or has a bad value")
     if not all(1 <= int(port) <= 65535 for port in re.findall(r":([0-9]{1,9})(?:,|$)", form["hosts"])):
         raise ValueError("a port is not 1 to 65535")

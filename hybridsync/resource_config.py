@@ -126,17 +126,20 @@ def _refuse(place: tuple[str, ...], reason: str, value: object) -> NoReturn:
     )
 
 
-def completed(resources: Mapping[str, ResourceConfig]) -> dict[str, ResourceConfig]:
-    """The resources with the collection of each spelled out.
+def completed(resources: Mapping[str, ResourceConfig], *, anonymous: bool = False) -> dict[str, ResourceConfig]:
+    """The resources with the collection of each spelled out. `anonymous`: ZooKeeper is used without credentials.
 
-    Raises `pydantic.ValidationError` when a resource's own name cannot be a collection, or when resources
-    get into each other's way (`resource_conflicts`).
+    Raises `pydantic.ValidationError` when a resource's own name cannot be a collection, when one needs credentials
+    that are not there, or when resources get into each other's way (`resource_conflicts`).
     """
     complete: dict[str, ResourceConfig] = {}
     problems: list[Conflict] = []
     for name, config in resources.items():
         complete[name] = config
         if not isinstance(config.sink, MongoSink):
+            if anonymous and config.sink.acl.get_secret_value() == "creator":
+                reason = "it needs the credentials of a creator: set HYBRIDSYNC_ZOOKEEPER_AUTH"
+                problems.append(Conflict(name, "acl", reason, "creator"))
             continue
         collection = config.sink.collection or name
         try:

@@ -216,8 +216,8 @@ class Settings(BaseSettings):
 
     @field_validator("resources")
     @classmethod
-    def _collections_spelled_out(cls, resources: dict[str, ResourceConfig]) -> dict[str, ResourceConfig]:
-        return completed(resources)
+    def _resources_fit(cls, resources: dict[str, ResourceConfig], info: ValidationInfo) -> dict[str, ResourceConfig]:
+        return completed(resources, anonymous=info.data.get("zookeeper_auth", "refused") is None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,6 +128,7 @@ def test_a_mongodb_uri_is_checked_without_asking_a_name_server(
         (f"mongodb://u:{SECRET}@h/{'x' * 64}", "1 to 63 bytes"),
         (f"mongodb://u:{SECRET}@h/?retryWritess=true", "option retryWritess"),
         (f"mongodb://h/?authMechanismProperties={SECRET}", "option authMechanismProperties"),
+        (f"mongodb://u:{SECRET}@h/?tls=true&tlsCAFile=%2Fnowhere", "option tlsCAFile names a file that cannot be read"),
         (f"mongodb+srv://u:{SECRET}@c.example.net:27017", "exactly one host name"),
         (f"mongodb+srv://u:{SECRET}@127.0.0.1", "exactly one host name"),
         (f"mongodb+srv://u:{SECRET}@c.example.net/?directConnection=true", "directConnection"),
