@@ -37,7 +37,7 @@ class Conflict(NamedTuple):
 
 
 def conflicts(resources: Mapping[str, Ends]) -> Iterator[Conflict]:
-    """Every conflict between the resources, in their order; of loops that hang together the shortest."""
+    """Every conflict between the resources, in their order; of loops that share a resource one."""
     yield from _written_twice(resources)
     for circle in _circles(resources):
         name = circle[0]
@@ -118,6 +118,7 @@ def _circles(resources: Mapping[str, Ends]) -> list[list[str]]:
         else:
             break
         circle = _shortest(start, graph)
+        circle = _shortest(min(circle, key=order.__getitem__), graph)
         first = circle.index(min(circle, key=order.__getitem__))
         found.append([*circle[first:], *circle[:first]])
         for name in circle:

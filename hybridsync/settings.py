@@ -255,7 +255,7 @@ def masked(settings: Settings) -> dict[str, str]:
     shown: dict[str, str] = {}
     for name, value in _flat(settings).items():
         field = Settings.model_fields.get(name)
-        if value is None or value == {}:
+        if value is None or value == {} or (value == () and field is not None):
             shown[name] = NOT_SET
         elif field is not None and is_secret(field):
             shown[name] = mask_secret(name, value)
