@@ -101,8 +101,8 @@ def check_zookeeper_hosts(hosts: str) -> str:
         except ValueError as error:
             raise ValueError(f"host {number} {error}") from None
     if slash and chroot:
-        if chroot != chroot.strip():
-            raise ValueError("the chroot begins or ends with white space")
+        if any(part != part.strip() for part in chroot.split("/")):
+            raise ValueError("the chroot has white space at an end of a part")
         try:
             check_znode_path("/" + chroot)
         except ValueError as error:

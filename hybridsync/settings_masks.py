@@ -12,6 +12,8 @@ from pydantic.fields import FieldInfo
 from hybridsync.addresses import mask_mongodb_uri
 
 LONGEST_SHOWN = 120
+LIKE_A_TOKEN = 20
+"""Characters without a slash or a dot: rather a token than the name of a file."""
 
 
 def is_secret(field: FieldInfo) -> bool:
@@ -25,6 +27,13 @@ def mask_secret(name: str, value: object) -> str:
     if not text:
         return ""
     return mask_mongodb_uri(text) if name == "mongodb_uri" else "***"
+
+
+def show_file(name: object) -> str:
+    """The name of a file that should hold a secret, unless it looks like the secret itself."""
+    if isinstance(name, str) and len(name) >= LIKE_A_TOKEN and not re.search("[/.]", name):
+        return repr("***")
+    return show(name)
 
 
 def show(value: object) -> str:

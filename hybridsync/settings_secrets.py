@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 from hybridsync.resource_kinds import FILE_SUFFIX, PARTS, SECRET_FILE_ALLOWED
-from hybridsync.settings_masks import show
+from hybridsync.settings_masks import show_file
 from hybridsync.settings_tree import Location, Raw
 
 LONGEST_SECRET = 65_536
@@ -60,9 +60,9 @@ def _read_one(raw: Raw, place: Location) -> None:
             raise ValueError("not the name of a file")
         text = read_secret(file)
     except ValueError as error:
-        raw.problems.append(f"{written}: {show(file)}: {error}; allowed: {SECRET_FILE_ALLOWED}")
+        raw.problems.append(f"{written}: {show_file(file)}: {error}; allowed: {SECRET_FILE_ALLOWED}")
     else:
-        raw.put(secret, text, origin._replace(label=written, secret=secret, file=show(file)))
+        raw.put(secret, text, origin._replace(label=written, secret=secret, file=show_file(file)))
 
 
 def _beginning(file: str) -> bytes:

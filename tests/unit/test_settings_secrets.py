@@ -141,7 +141,7 @@ def test_a_file_that_may_not_be_read_is_one_line(directory: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("secret", [GOOD["mongodb_uri"], GOOD["zookeeper_auth"]])
+@pytest.mark.parametrize("secret", [GOOD["mongodb_uri"], GOOD["zookeeper_auth"], f"{MARK}0123456789abcdef"])
 def test_a_secret_in_the_place_of_the_name_of_its_file_is_not_repeated(secret: str) -> None:
     [line] = problems({"HYBRIDSYNC_ZOOKEEPER_AUTH_FILE": secret})
 

@@ -185,9 +185,10 @@ def test_zookeeper_hosts_with_chroot(hosts: str, kept: str, chroot: str) -> None
         ("h1:2181,zookeeper://h2:2181", "without a scheme"),
         ("h1:2181//app", "the chroot has an empty part"),
         ("h1:2181//", "the chroot"),
-        ("h1:2181/app ", "the chroot begins or ends with white space"),
-        ("h1:2181/ app", "the chroot begins or ends with white space"),
-        ("h1:2181/ ", "the chroot begins or ends with white space"),
+        ("h1:2181/app ", "the chroot has white space at an end of a part"),
+        ("h1:2181/ app", "the chroot has white space at an end of a part"),
+        ("h1:2181/a /b", "the chroot has white space at an end of a part"),
+        ("h1:2181/ ", "the chroot has white space at an end of a part"),
     ],
 )
 def test_bad_zookeeper_hosts(hosts: str, why: str) -> None:
