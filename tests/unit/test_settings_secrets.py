@@ -1,8 +1,7 @@
-"""Secrets that stand in files: `NAME_FILE` beside every secret `NAME`, for settings and for options of a resource."""
+"""Secrets that stand in files: `NAME_FILE` beside every secret `NAME`."""
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 from pydantic import BaseModel, SecretStr
 
 from hybridsync.errors import ConfigurationError
-from hybridsync.resource_kinds import PARTS, SECRETS, ZooKeeperSink
+from hybridsync.resource_kinds import PARTS, SECRETS
 from hybridsync.settings import LoadedSettings, Settings, load_settings, masked
 from hybridsync.settings_masks import is_secret
 
@@ -21,7 +20,6 @@ GOOD = {
     "zookeeper_auth": f"digest:me:{MARK}",
     "control_token": MARK,
 }
-ACL = f"digest:them:{MARK}"
 ALLOWED = "a readable file with the secret in it as UTF-8 text; one line end at its end is dropped"
 
 
@@ -52,19 +50,6 @@ def value_of(loaded: LoadedSettings, name: str) -> str:
     value = getattr(loaded.settings, name)
     assert isinstance(value, SecretStr)
     return value.get_secret_value()
-
-
-def publishing(**sink: object) -> dict[str, object]:
-    return {
-        "source": {"type": "mongodb", "collection": "c", "key": "_id"},
-        "sink": {"type": "zookeeper", "path": "/p", **sink},
-    }
-
-
-def acl_of(loaded: LoadedSettings) -> str:
-    sink = loaded.settings.resources["r"].sink
-    assert isinstance(sink, ZooKeeperSink)
-    return sink.acl.get_secret_value()
 
 
 def test_every_secret_is_known_here() -> None:
@@ -209,131 +194,6 @@ def test_a_secret_with_a_default_may_not_be_empty_in_either_form() -> None:
     assert line.startswith("HYBRIDSYNC_MONGODB_URI_FILE: '': cannot be read: ")
     [line] = problems({"HYBRIDSYNC_MONGODB_URI": "", "HYBRIDSYNC_MONGODB_URI_FILE": file(GOOD["mongodb_uri"])})
     assert line == "HYBRIDSYNC_MONGODB_URI: set, and HYBRIDSYNC_MONGODB_URI_FILE too; allowed: one of them"
-
-
-def test_an_access_list_comes_from_a_file_by_every_way_a_resource_is_written() -> None:
-    file(f"{ACL}\n", "acl")
-    Path("r.toml").write_text(
-        '[resources.r]\nsource = {type = "mongodb", collection = "c", key = "_id"}\n'
-        'sink = {type = "zookeeper", path = "/p", acl_file = "acl"}\n'
-    )
-    ways: list[tuple[dict[str, str], str]] = [
-        ({"RESOURCES_FILE": "r.toml"}, "r.sink.acl_file in r.toml"),
-        ({"RESOURCES": json.dumps({"r": publishing(acl_file="acl")})}, "r.sink.acl_file in HYBRIDSYNC_RESOURCES"),
-        (
-            {"RESOURCES": json.dumps({"r": publishing()}), "RESOURCES__R__SINK__ACL_FILE": "acl"},
-            "HYBRIDSYNC_RESOURCES__R__SINK__ACL_FILE",
-        ),
-    ]
-    for variables, origin in ways:
-        loaded = load_settings({variable(name): value for name, value in variables.items()})
-        assert acl_of(loaded) == ACL
-        assert loaded.origins["resources.r.sink.acl"] == origin
-        assert loaded.origins["resources.r.sink.path"] != origin
-        assert masked(loaded.settings)["resources.r.sink.acl"] == "digest:***"
-
-
-def test_of_an_access_list_and_its_file_the_nearer_place_wins() -> None:
-    file(ACL, "acl")
-    toml = '[resources.r]\nsource = {{type = "mongodb", collection = "c", key = "_id"}}\n'
-    toml += 'sink = {{type = "zookeeper", path = "/p", {}}}\n'
-    nested = "HYBRIDSYNC_RESOURCES__R__SINK__"
-    for below, above, expected in [
-        ('acl_file = "acl"', {f"{nested}ACL": "open"}, "open"),
-        ('acl = "open"', {f"{nested}ACL_FILE": "acl"}, ACL),
-        ('acl_file = "absent"', {f"{nested}ACL_FILE": "acl"}, ACL),
-        ('acl = "open"', {"HYBRIDSYNC_RESOURCES": '{"r": {"sink": {"acl_file": "acl"}}}'}, ACL),
-        (
-            'acl = "open"',
-            {"HYBRIDSYNC_RESOURCES": '{"r": {"sink": {"acl": "open"}}}', f"{nested}ACL_FILE": "acl"},
-            ACL,
-        ),
-    ]:
-        Path("r.toml").write_text(toml.format(below))
-        assert acl_of(load_settings({"HYBRIDSYNC_RESOURCES_FILE": "r.toml"} | above)) == expected
-
-
-@pytest.mark.parametrize(
-    ("variables", "line"),
-    [
-        (
-            {"RESOURCES": json.dumps({"r": publishing(acl="open", acl_file="acl")})},
-            "r.sink.acl in HYBRIDSYNC_RESOURCES: set, and r.sink.acl_file in HYBRIDSYNC_RESOURCES too; "
-            "allowed: one of them",
-        ),
-        (
-            {
-                "RESOURCES": json.dumps({"r": publishing()}),
-                "RESOURCES__R__SINK__ACL": "open",
-                "RESOURCES__R__SINK__ACL_FILE": "acl",
-            },
-            "HYBRIDSYNC_RESOURCES__R__SINK__ACL: set, and HYBRIDSYNC_RESOURCES__R__SINK__ACL_FILE too; "
-            "allowed: one of them",
-        ),
-        (
-            {"RESOURCES": json.dumps({"r": publishing(acl_file="absent")})},
-            "r.sink.acl_file in HYBRIDSYNC_RESOURCES: 'absent': cannot be read: No such file or directory; "
-            f"allowed: {ALLOWED}",
-        ),
-        (
-            {"RESOURCES": json.dumps({"r": publishing(acl_file="")})},
-            f"r.sink.acl_file in HYBRIDSYNC_RESOURCES: '': cannot be read: No such file or directory; "
-            f"allowed: {ALLOWED}",
-        ),
-        (
-            {"RESOURCES": json.dumps({"r": publishing(acl_file=["acl"])})},
-            f"r.sink.acl_file in HYBRIDSYNC_RESOURCES: a list: not the name of a file; allowed: {ALLOWED}",
-        ),
-        (
-            {"RESOURCES": json.dumps({"r": publishing(acl_file="spoiled")})},
-            "r.sink.acl_file in HYBRIDSYNC_RESOURCES: 'spoiled': not allowed (it begins or ends with white space, "
-            "such as a line end); allowed: open, creator or digest:user:password",
-        ),
-        (
-            {"RESOURCES": json.dumps({"r": publishing(acl=f"{ACL}\n")})},
-            "r.sink.acl in HYBRIDSYNC_RESOURCES: '***' is not allowed (it begins or ends with white space, "
-            "such as a line end); allowed: open, creator or digest:user:password",
-        ),
-        (
-            {"RESOURCES": '{"r": {"source": {"type": "zookeeper", "path": "/x"}, "sink": {"acl_file": "acl"}}}'},
-            "r.sink.acl_file in HYBRIDSYNC_RESOURCES: unknown; the nearest known one is collection; "
-            "allowed: collection, type",
-        ),
-        (
-            {
-                "RESOURCES": '{"r": {"source": {"type": "zookeeper", "path": "/x"}}}',
-                "RESOURCES__R__SINK__TYPE": "mongodb",
-                "RESOURCES__R__SINK__ACL_FILE": "acl",
-            },
-            "HYBRIDSYNC_RESOURCES__R__SINK__ACL_FILE: unknown; the nearest known one is "
-            "HYBRIDSYNC_RESOURCES__R__SINK__COLLECTION; allowed: collection, type",
-        ),
-        (
-            {"RESOURCES": json.dumps({"r": publishing(type="redis", acl_file="acl")})},
-            "r.sink.type in HYBRIDSYNC_RESOURCES: 'redis' is not allowed; allowed: mongodb or zookeeper",
-        ),
-        (
-            {"RESOURCES": json.dumps({"r": publishing()}), "RESOURCES__R__SINK__ACLFILE": "acl"},
-            "HYBRIDSYNC_RESOURCES__R__SINK__ACLFILE: unknown; the nearest known one is "
-            "HYBRIDSYNC_RESOURCES__R__SINK__ACL_FILE; allowed: acl, acl_file, path, type",
-        ),
-    ],
-)
-def test_a_mistake_with_the_file_of_an_access_list_is_one_line(variables: dict[str, str], line: str) -> None:
-    file(ACL, "acl")
-    file(f"{ACL} \n", "spoiled")
-
-    assert problems({variable(name): value for name, value in variables.items()}) == [line]
-
-
-def test_a_neighbour_that_is_missing_is_named_without_the_file() -> None:
-    file(ACL, "acl")
-    nested = "HYBRIDSYNC_RESOURCES__R__"
-    environ = {f"{nested}SOURCE": json.dumps(publishing()["source"]), f"{nested}SINK__TYPE": "zookeeper"}
-
-    [line] = problems(environ | {f"{nested}SINK__ACL_FILE": "acl"})
-
-    assert line.startswith(f"{nested}SINK__PATH: missing; ")
 
 
 @pytest.mark.parametrize(
