@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import bson
 
+from hybridsync.sources.raw_documents import identity_in
+
 _LIVE, _OFF = "+", "-"
 
 
@@ -23,13 +25,8 @@ class Known(NamedTuple):
 
 
 def identity(document_id: Any) -> bytes:
-    """Any `_id` as bytes: some (embedded documents) cannot be keys of a dict."""
-    return bson.encode({"": document_id})
-
-
-def original(identity: bytes) -> Any:
-    """The `_id` behind an `identity`."""
-    return bson.decode(identity)[""]
+    """Any `_id` as bytes, those that MongoDB holds: some (embedded documents) cannot be keys of a dict."""
+    return identity_in(bson.encode({"_id": document_id}))
 
 
 class KeyMap:

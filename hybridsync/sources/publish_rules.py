@@ -21,6 +21,8 @@ from hybridsync.sources.publish_schema import PublishSchema
 from hybridsync.sources.publish_values import NoJsonForm, to_json
 
 LONGEST_MESSAGE = 500
+LONGEST_KEY = 2**20
+"""In characters. Longer ones fit into no request of ZooKeeper, and are not kept in memory."""
 
 
 class Switch(Enum):
@@ -61,6 +63,11 @@ class PublishRules:
         for name in self.schema.names:
             if not is_field_name(self.fields.get(name, name)):
                 raise ValueError(f"the schema's property {name!r} cannot be a field of a document; rename it in fields")
+
+    @property
+    def no_key(self) -> str:
+        """The problem of a document without a usable key."""
+        return f"{self.key}: the key must be a text that is not blank, of at most {LONGEST_KEY} characters"
 
     def projection(self) -> dict[str, int] | None:
         """What has to be read of a document; `None` for all of it."""
@@ -117,7 +124,7 @@ class PublishRules:
     def _problems_of_the_frame(self, document: Mapping[str, Any]) -> list[str]:
         problems = []
         if not is_key(document.get(self.key)):
-            problems.append(f"{self.key}: the key must be a text that is not blank")
+            problems.append(self.no_key)
         if self.when is not None and self.switch(document.get(self.when)) is Switch.UNCLEAR:
             problems.append(f"{self.when}: must be true or false")
         return problems
@@ -139,7 +146,7 @@ class PublishRules:
 
 def is_key(value: Any) -> bool:
     """Whether a document can be published under this value."""
-    return isinstance(value, str) and bool(value.strip())
+    return type(value) is str and len(value) <= LONGEST_KEY and bool(value.strip())  # Code is a `str`, too
 
 
 def is_field_name(name: str) -> bool:
