@@ -46,8 +46,9 @@ async def same_history(mongodb: MongoDB, collection: str, event: str, await_seco
 
 
 async def _tells(feed: ChangeFeed, event: str, time: int) -> bool:
-    while (token_time(feed.token) or 0) <= time:
+    while True:
         found = await feed.next()
         if found is not None and found["_id"]["_data"] == event:
             return True
-    return False
+        if (token_time(feed.token) or 0) > time:
+            return False

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import Any
 
 import pymongo
@@ -13,14 +14,27 @@ from pymongo.database import Database
 
 from hybridsync.embedded import MongoServer
 from hybridsync.errors import PositionExpired, SourceError, SourceUnsupported
+from tests.acceptance.test_least_privilege import GuardedMongo
 from tests.publish_source import Following, a_source, following, listed
 
 Data = Database[dict[str, Any]]
-POLLING = {"poll_seconds": 0.05}
+POLLING: dict[str, Any] = {"poll_seconds": 0.05}
 
 
 def channel(key: str, **more: Any) -> dict[str, Any]:
     return {"key": key, "on": True, **more}
+
+
+@pytest.fixture
+def mongo_client() -> Iterator[Callable[[MongoServer], Data]]:
+    """The database `x` of a server."""
+    with ExitStack() as clients:
+
+        def connected(server: MongoServer) -> Data:
+            client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(server.uri)
+            return clients.enter_context(client)["x"]
+
+        yield connected
 
 
 @pytest.fixture(params=[{}, POLLING], ids=["change-stream", "polling"])
@@ -31,7 +45,7 @@ def mode(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 async def lost(seen: Following) -> BaseException:
     """Why the watch is lost, once it is."""
-    with pytest.raises(SourceError):
+    with suppress(SourceError):
         while True:
             await seen.watch.probe()
     error = seen.watch.lost.exception()
@@ -118,15 +132,22 @@ async def test_what_falls_out_of_a_capped_collection_is_withdrawn(
         assert set(seen.held) == {"1", "2", "new"}
 
 
-async def test_a_missing_right_is_named(own_mongodb: MongoServer, mongo_client: Callable[[MongoServer], Data]) -> None:
-    data = mongo_client(own_mongodb)
+async def test_a_missing_right_is_named(tmp_path: Path) -> None:
+    with GuardedMongo(tmp_path / "mongodb") as server:
+        with pymongo.MongoClient[Any](server.uri) as first:
+            first.admin.command("createUser", "root", pwd="secret", roles=["root"])
+        with pymongo.MongoClient[Any](server.uri.replace("//", "//root:secret@")) as client:
+            await _rights(server, client["x"])
+
+
+async def _rights(server: MongoServer, data: Data) -> None:
     data["channels"].insert_one(channel("one"))
     own = {"db": data.name, "collection": "channels"}
     actions: list[tuple[str, list[str]]] = [("listing", ["find"]), ("following", ["find", "changeStream"])]
     for name, rights in actions:
         data.command("createRole", name, privileges=[{"resource": own, "actions": rights}], roles=[])
         data.command("createUser", name, pwd="secret", roles=[name])
-    uri = own_mongodb.uri_for(data.name).replace("mongodb://", "mongodb://{}:secret@")
+    uri = server.uri_for(data.name).replace("//", "//{}:secret@")
 
     async with a_source(uri.format("following")) as source, following(source) as seen:
         assert set(seen.held) == {"one"}
@@ -258,15 +279,3 @@ async def test_a_collection_that_is_created_while_it_is_watched_has_its_place_wi
         place = source.place
         await source.connect()
         assert source.place == place
-
-
-@pytest.fixture
-def mongo_client() -> Iterator[Callable[[MongoServer], Data]]:
-    """The database `x` of a server."""
-    with ExitStack() as clients:
-
-        def connected(server: MongoServer) -> Data:
-            client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(server.uri)
-            return clients.enter_context(client)["x"]
-
-        yield connected
