@@ -45,6 +45,9 @@ RETRY_SECONDS = 15.0
 
 CLOSE_SECONDS = 2.0
 
+EVENTS_AT_ONCE = 500
+"""Events of a change stream in one answer, which is taken in on the event loop."""
+
 _GRACE_SECONDS = 0.5
 """How much later than its thread a waiting coroutine gives up, so that normally the thread is done."""
 
@@ -224,6 +227,7 @@ class MongoDB:
                 stream = await source.watch(
                     pipeline,
                     resume_after=None if resume is None else {"_data": resume},
+                    batch_size=EVENTS_AT_ONCE,
                     start_at_operation_time=None if since is None else as_timestamp(since),
                     max_await_time_ms=max(1, round(await_seconds * 1000)),
                 )

@@ -13,7 +13,8 @@ from contextlib import aclosing, asynccontextmanager
 import structlog
 
 from hybridsync.dirty import DirtySet
-from hybridsync.errors import ListingFailed, SourceDisconnected, SourceError, SourceUnsupported
+from hybridsync.errors import ListingFailed, PositionExpired, SourceDisconnected, SourceError, SourceUnsupported
+from hybridsync.give_way import MANY_RECORDS
 from hybridsync.model import ANY, Batch, Change, Dirty, Listing, Put, Record, Remove
 from hybridsync.mongodb import MongoDB
 from hybridsync.mongodb_stream import NO_STREAMS, no_replica_set, no_streams
@@ -137,6 +138,9 @@ class MongoSource:
             async with polling(self._reader, self._memory, dirty, self._poll_seconds, self._log) as polled:
                 yield polled
             return
+        same = self._memory.is_at(None if self._facts is None else self._facts.uuid, self._cluster)
+        if resume is not None and not same:
+            raise PositionExpired(f"{self.description}: it is another collection than the one that was followed")
         async with streaming(
             self._mongodb,
             self._collection,
@@ -216,7 +220,8 @@ class MongoSource:
         hints = {key: hint for key, hint in keys if isinstance(hint, Hint)}
         verdicts = {verdict.key: verdict for verdict in await self._single_holders(keys)}
         doubtful = [key for key, _ in keys if key not in verdicts]
-        verdicts |= {verdict.key: verdict for verdict in by_key(await self._reader.by_key(doubtful))}
+        found = await self._reader.by_key(doubtful)  # many, where many documents have one key
+        verdicts |= _keyed(found) if len(found) < MANY_RECORDS else await asyncio.to_thread(_keyed, found)
         changes: list[Change] = []
         for key, _ in keys:
             verdict = verdicts.get(key)
@@ -241,6 +246,10 @@ class MongoSource:
         holders = {key: holder for key, _ in keys if (holder := self._memory.keys.only_holder(key)) is not None}
         found = await self._reader.by_id(list(holders.values()))
         return [one for one in by_key(found) if one.key is not None and holders.get(one.key) == one.document]
+
+
+def _keyed(found: Sequence[Verdict]) -> dict[str | None, Verdict]:
+    return {verdict.key: verdict for verdict in by_key(found)}
 
 
 def _sorted(

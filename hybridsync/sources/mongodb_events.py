@@ -117,6 +117,6 @@ def _after(event: Mapping[str, Any], before: Known | None, rules: PublishRules) 
     moved = rules.key in changed
     if before is None:
         return None, moved
-    key = said.key if moved else before.key
+    keyed = said if moved else before
     live = said.live if rules.when in changed else before.live
-    return Known(key, live), moved
+    return Known(keyed.key, live, keyed.long), moved

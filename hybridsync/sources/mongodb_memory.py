@@ -20,7 +20,8 @@ class Memory:
 
     `nameless`: documents that are not switched off and have no usable key, by their `_id` → the problem.
     `watching`: the keys follow the collection. `removal_seen`: see `sources/base.py`. `last_event`: the newest event
-    that was told of, by its token; it is in the history for as long as the oplog reaches back to it.
+    that was told of, by its token; it is in the history for as long as the oplog reaches back to it. `collection` and
+    `cluster`: the UUID of the one that is known and the id of its replica set, as far as they can be read.
     """
 
     keys: KeyMap = field(default_factory=KeyMap)
@@ -29,6 +30,16 @@ class Memory:
     watching: bool = False
     removal_seen: bool = False
     last_event: str | None = None
+    collection: str | None = None
+    cluster: str | None = None
+
+    def is_at(self, collection: str | None, cluster: str | None) -> bool:
+        """Notes whose documents these are from now on; false when those known so far were another's."""
+        same = all(
+            None in pair or pair[0] == pair[1] for pair in ((self.collection, collection), (self.cluster, cluster))
+        )
+        self.collection, self.cluster = collection, cluster
+        return same
 
     async def set_nameless(self, found: dict[str, str], log: structlog.stdlib.BoundLogger) -> None:
         """Replaces what is known of such documents, and names the new ones in the log."""

@@ -7,7 +7,7 @@ after the question.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 
 import structlog
@@ -122,7 +122,7 @@ class PollingWatch:
         Then nothing is marked: it takes a full sync to decide what that means.
         """
         await self._reader.confirmed()
-        now: Snapshot = {key: hash(problem) for key, problem in (await self._reader.shared_keys()).items()}
+        now: Snapshot = await asyncio.to_thread(_of_problems, await self._reader.shared_keys())
         shared, nameless = set(now), dict[str, str]()
         async with aclosing(self._reader.verdicts()) as batches:
             async for verdicts in batches:
@@ -151,6 +151,10 @@ class PollingWatch:
 def _changed(before: Snapshot, now: Snapshot) -> list[str]:
     """The keys that the two differ in. Takes long for many, so not on the loop."""
     return [key for key in before.keys() | now.keys() if before.get(key) != now.get(key)]
+
+
+def _of_problems(problems: Mapping[str, str]) -> Snapshot:
+    return {key: hash(problem) for key, problem in problems.items()}
 
 
 def _note(verdict: Verdict, key: str, snapshot: Snapshot) -> None:

@@ -88,7 +88,8 @@ class CollectionReader:
             raise SourceDisconnected(str(error)) from error
         except SinkError:
             return None
-        return str(said["config"]["settings"].get("replicaSetId"))
+        found = said.get("config", {}).get("settings", {}).get("replicaSetId")
+        return None if found is None else str(found)
 
     async def confirmed(self) -> None:
         """Returns once a majority has confirmed the primary: what is read from now on is not older than the call."""

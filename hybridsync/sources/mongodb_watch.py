@@ -202,9 +202,10 @@ class ChangeStreamWatch:
     def _note_nameless(self, result: Effect) -> None:
         if result.after is not None and result.after.live and result.after.key is None:
             name = nameless(result.document)
-            if name not in self._memory.nameless:
-                self._log.warning("a document is not published", key=name, problem=self._rules.no_key)
-            self._memory.nameless[name] = self._rules.no_key
+            problem = self._rules.no_key(long=result.after.long)
+            if self._memory.nameless.get(name) != problem:
+                self._log.warning("a document is not published", key=name, problem=problem)
+            self._memory.nameless[name] = problem
         elif self._memory.nameless:
             self._memory.nameless.pop(nameless(result.document), None)
 
@@ -290,4 +291,4 @@ async def _known_until(
 
 
 def _nameless(keys: KeyMap, rules: PublishRules) -> dict[str, str]:
-    return {nameless(document): rules.no_key for document in keys.live_without_key()}
+    return {nameless(document): rules.no_key(long=long) for document, long in keys.live_without_key().items()}

@@ -18,7 +18,7 @@ from bson.objectid import ObjectId
 from hybridsync.canonical import content_version
 from hybridsync.model import Record
 from hybridsync.sources.key_map import Known
-from hybridsync.sources.publish_rules import Invalid, PublishRules, Switch, is_key
+from hybridsync.sources.publish_rules import Invalid, PublishRules, Switch, is_key, is_long
 from hybridsync.sources.publish_values import NoJsonForm, to_json
 from hybridsync.sources.raw_documents import LENIENT, STRICT, decoded, documents, fields, identity_in, said_twice
 
@@ -79,7 +79,7 @@ def known(document: Mapping[str, Any], rules: PublishRules) -> Known:
     """What the key map keeps of one document."""
     key = document.get(rules.key)
     live = rules.when is None or rules.switch(document.get(rules.when)) is not Switch.OFF
-    return Known(key if is_key(key) else None, live)
+    return Known(key, live) if is_key(key) else Known(None, live, is_long(key))
 
 
 def by_key(verdicts: Sequence[Verdict]) -> Iterator[Verdict]:

@@ -64,10 +64,11 @@ class PublishRules:
             if not is_field_name(self.fields.get(name, name)):
                 raise ValueError(f"the schema's property {name!r} cannot be a field of a document; rename it in fields")
 
-    @property
-    def no_key(self) -> str:
-        """The problem of a document without a usable key."""
-        return f"{self.key}: the key must be a text that is not blank, of at most {LONGEST_KEY} characters"
+    def no_key(self, *, long: bool) -> str:
+        """The problem of a document without a usable key. `long`: that is because of its length."""
+        if long:
+            return f"{self.key}: the key must have at most {LONGEST_KEY} characters"
+        return f"{self.key}: the key must be a text that is not blank"
 
     def projection(self) -> dict[str, int] | None:
         """What has to be read of a document; `None` for all of it."""
@@ -123,8 +124,9 @@ class PublishRules:
 
     def _problems_of_the_frame(self, document: Mapping[str, Any]) -> list[str]:
         problems = []
-        if not is_key(document.get(self.key)):
-            problems.append(self.no_key)
+        key = document.get(self.key)
+        if not is_key(key):
+            problems.append(self.no_key(long=is_long(key)))
         if self.when is not None and self.switch(document.get(self.when)) is Switch.UNCLEAR:
             problems.append(f"{self.when}: must be true or false")
         return problems
@@ -147,6 +149,11 @@ class PublishRules:
 def is_key(value: Any) -> bool:
     """Whether a document can be published under this value."""
     return type(value) is str and len(value) <= LONGEST_KEY and bool(value.strip())  # Code is a `str`, too
+
+
+def is_long(value: Any) -> bool:
+    """Whether it would be a key if it were shorter."""
+    return type(value) is str and len(value) > LONGEST_KEY
 
 
 def is_field_name(name: str) -> bool:
