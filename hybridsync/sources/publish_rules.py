@@ -38,7 +38,7 @@ class Invalid(ValueError):
 
     def __init__(self, problems: list[str]) -> None:
         self.problems = problems
-        line = "; ".join(problems)
+        line = re.sub(r"[\x00-\x1f\x7f]", "?", "; ".join(problems))
         super().__init__(line if len(line) <= LONGEST_MESSAGE else line[: LONGEST_MESSAGE - 1] + "…")
 
 
@@ -106,13 +106,16 @@ class PublishRules:
         problems = self._problems_of_the_frame(document)
         try:
             published = self._properties(document)
+            text = canonical_json(published)
         except NoJsonForm as error:
             raise Invalid([*problems, str(error)]) from None
+        except UnicodeEncodeError:
+            raise Invalid([*problems, "a text in it cannot be written as UTF-8"]) from None
         if self.schema is not None:
             problems += map(self._in_the_document, self.schema.violations(published))
         if problems:
             raise Invalid(problems)
-        return canonical_json(published)
+        return text
 
     def violations(self, document: Mapping[str, Any]) -> list[str]:
         """What keeps a document from being published; empty when nothing does. Whether it is on is not asked."""

@@ -199,3 +199,23 @@ def test_fields_and_schema_have_to_fit() -> None:
     with pytest.raises(ValueError, match=r"'a\.b' cannot be a field"):
         PublishRules("k", None, {}, dotted)
     assert PublishRules("k", None, {"a.b": "ab"}, dotted).projection() == {"ab": 1, "k": 1}
+
+
+@pytest.mark.parametrize("spoilt", ["\ud800", ["\udfff"], {"\ud800": 1}], ids=["text", "in a list", "name"])
+def test_a_text_that_is_half_a_character_breaks_a_rule(spoilt: Any) -> None:
+    assert PublishRules("key").violations({"key": "one", "v": spoilt}) == ["a text in it cannot be written as UTF-8"]
+
+
+def test_a_problem_is_one_line_whatever_the_fields_are_called() -> None:
+    with pytest.raises(Invalid) as told:
+        PublishRules("key").publish({"key": "one", "a\nb" * 1000: math.nan})
+    assert "\n" not in str(told.value)
+    assert len(str(told.value)) <= 500
+
+
+def test_a_text_of_another_type_is_no_key() -> None:
+    assert PublishRules("key").violations({"key": Code("one")}) != []
+    assert PublishRules("key").violations({"key": "x" * 2**20}) == []
+    assert PublishRules("key").violations({"key": "x" * (2**20 + 1)}) == [
+        "key: the key must have at most 1048576 characters"
+    ]
