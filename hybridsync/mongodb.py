@@ -31,7 +31,7 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_r
 from hybridsync.addresses import check_mongodb_uri, mongodb_database
 from hybridsync.errors import ConfigurationError, SinkError, SinkUnavailable, SourceDisconnected
 from hybridsync.mongodb_errors import one_line, sink_error
-from hybridsync.mongodb_stream import ChangeFeed, as_number, stream_error
+from hybridsync.mongodb_stream import ChangeFeed, as_number, as_timestamp, stream_error
 
 T = TypeVar("T")
 Session: TypeAlias = AsyncIOMotorClientSession
@@ -44,6 +44,9 @@ RETRY_SECONDS = 15.0
 """All attempts of one request."""
 
 CLOSE_SECONDS = 2.0
+
+EVENTS_AT_ONCE = 500
+"""Events of a change stream in one answer, which is taken in on the event loop."""
 
 _GRACE_SECONDS = 0.5
 """How much later than its thread a waiting coroutine gives up, so that normally the thread is done."""
@@ -203,9 +206,12 @@ class MongoDB:
         *,
         resume: str | None,
         await_seconds: float,
-        options: CodecOptions[dict[str, Any]],
+        options: CodecOptions[Any],
+        since: int | None = None,
     ) -> ChangeFeed:
-        """Opens a change stream, at the resume token or from now on; `options` decode its events.
+        """Opens a change stream, at the resume token, at the cluster time `since`, or from now on.
+
+        `options` decode its events.
 
         Raises `PositionExpired`, `SourceUnsupported` or `SourceDisconnected`.
         """
@@ -221,15 +227,17 @@ class MongoDB:
                 stream = await source.watch(
                     pipeline,
                     resume_after=None if resume is None else {"_data": resume},
+                    batch_size=EVENTS_AT_ONCE,
+                    start_at_operation_time=None if since is None else as_timestamp(since),
                     max_await_time_ms=max(1, round(await_seconds * 1000)),
                 )
         except TimeoutError:
             raise SourceDisconnected(
                 f"MongoDB at {self.where}: no answer within {self._operation_seconds:g} s"
             ) from None
-        except PyMongoError as error:
-            raise stream_error(error, self.where, resuming=resume is not None) from error
-        return ChangeFeed(stream, self.where, await_seconds)
+        except (PyMongoError, BSONError) as error:
+            raise stream_error(error, self.where, collection, resuming=resume is not None) from error
+        return ChangeFeed(stream, self.where, collection, await_seconds)
 
     async def close(self) -> None:
         """Lets go of all connections. Never raises, takes at most `CLOSE_SECONDS`; may be called twice."""
