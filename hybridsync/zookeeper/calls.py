@@ -80,7 +80,7 @@ def _refused(where: str, name: str, code: int) -> SourceError:
     if code in codes.END_OF_CONNECTION:
         return SourceDisconnected(f"the connection to {where} was lost: {codes.reason(code)}")
     if code == codes.NO_AUTH:
-        return ListingFailed(f"{where} does not permit {name}")
+        return ListingFailed(f"{where} does not permit {name}: {codes.in_words(code)}")
     failed = AnswerTooLong if code == codes.ANSWER_TOO_LONG else ListingFailed
     return failed(f"{where} answered {name} with {codes.in_words(code)}")
 
