@@ -33,7 +33,9 @@ def always(code: int, *opcodes: int) -> dict[int, int]:
 
 
 @asynccontextmanager
-async def watched(proxy: ReplyProxy, path: str, dirty: DirtySet) -> AsyncIterator[tuple[ZooKeeperSource, ZooKeeperWatch]]:
+async def watched(
+    proxy: ReplyProxy, path: str, dirty: DirtySet
+) -> AsyncIterator[tuple[ZooKeeperSource, ZooKeeperWatch]]:
     source = ZooKeeperSource(SessionSettings(hosts=proxy.address), path=path)
     try:
         await source.connect()
