@@ -13,7 +13,9 @@ What is changed in kazoo 2.11 and why:
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import random
 import socket
 import struct
@@ -50,6 +52,8 @@ READ_UNASKED = 32
 
 _INT = struct.Struct("!i")
 _REPLY_HEADER_BYTES = 16
+
+_CLOSED = ("socket connection broken", os.strerror(errno.ECONNRESET), os.strerror(errno.EPIPE))
 
 silent = logging.Logger("kazoo, silent", level=logging.CRITICAL + 1)
 
@@ -299,7 +303,7 @@ def _told(error: Exception) -> str:
     """kazoo's error in words that are not empty."""
     words = " ".join(str(one) for one in error.args) if error.args else ""
     words = words.removeprefix("socket connection error: ")
-    if words == "socket connection broken":
+    if words in _CLOSED:
         return "it closed the connection in the middle of the handshake, so it serves nobody now"
     if isinstance(error, ConnectionDropped):
         return words if words not in ("", "None") else "the connection broke"
