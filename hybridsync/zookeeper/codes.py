@@ -24,8 +24,8 @@ END_OF_CONNECTION: Final = (SESSION_MOVED, NEEDS_SASL, -4)
 """After these nothing more is answered on the connection."""
 
 SASL_TEXT: Final = (
-    "it wants its clients to log in by SASL, or by what its enforce.auth.schemes names: hybridsync does not speak SASL, "
-    "but digest (HYBRIDSYNC_ZOOKEEPER_AUTH) and TLS certificates (HYBRIDSYNC_ZOOKEEPER_TLS_CERT)"
+    "it wants its clients to log in by SASL, or by what its enforce.auth.schemes names: hybridsync does not speak "
+    "SASL, but digest (HYBRIDSYNC_ZOOKEEPER_AUTH) and TLS certificates (HYBRIDSYNC_ZOOKEEPER_TLS_CERT)"
 )
 
 _WORDS: Final = {

@@ -249,7 +249,7 @@ class Connection(ConnectionHandler):  # type: ignore[misc]
         if too_long:
             left = length - _REPLY_HEADER_BYTES
             while left > 0:
-                left -= len(self._read(min(left, READ_BYTES), timeout))
+                left -= len(self._read(min(left, READ_BYTES, MAX_ANSWER_BYTES), timeout))
             header = header._replace(err=codes.ANSWER_TOO_LONG)
         self._refused_with = header.err
         return header, body, offset

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import structlog
 
 _log = structlog.get_logger("hybridsync")
+
+QUIET_SECONDS = 10.0
+"""After so long without a failure the next one is news, even the same one."""
 
 VARIABLE = "HYBRIDSYNC_ZOOKEEPER_HOSTS"
 
@@ -16,18 +21,22 @@ class Trouble:
         self._where = where
         self._reasons: dict[str, str] = {}
         self._told: set[tuple[str, str]] = set()
+        self._noted_at = 0.0
 
     def note(self, address: str, reason: str) -> None:
-        """Takes in that an attempt failed. What was told since all was well is not logged again."""
+        """Takes in that an attempt failed. What was told already is not logged again before it is quiet for a while."""
+        now = time.monotonic()
+        if now - self._noted_at > QUIET_SECONDS:
+            self._told.clear()
+        self._noted_at = now
         self._reasons[address] = reason
         if (address, reason) not in self._told:
             self._told.add((address, reason))
             _log.warning("ZooKeeper server cannot be used", servers=self._where, address=address, reason=reason)
 
     def over(self) -> None:
-        """A connection is of use: all is well."""
+        """A connection is of use."""
         self._reasons.clear()
-        self._told.clear()
 
     @property
     def detail(self) -> str:
