@@ -60,8 +60,8 @@ class ZooKeeperSink:
         return self._session.trouble
 
     async def identity(self) -> str | None:
-        """None: a path has no name of its own."""
-        return None
+        """The moment at which the znode `path` was created: who deletes it takes all below it along."""
+        return await self._writes.retrying(self._writes.identity)
 
     async def prepare(self) -> None:
         """Creates `path` and its parents where they are missing. Raises `SinkUnavailable` or `SinkError`."""

@@ -49,14 +49,15 @@ class Hidden:
         """Takes in a complete listing: what it did not find hidden is hidden no more, save what was noted since."""
         newer = self._noted or {}
         self._noted = None
-        found = {root: why for root in forbidden} | dict(too_long)
-        self._why.clear()
-        self._turns.clear()
-        self._turn_of.clear()
+        found = dict.fromkeys(forbidden, why)
+        for root in newer:
+            found.pop(root, None)
+        self._turns = deque(found)
+        self._turn_of = set(found)
         self._told.clear()
-        for root, reason in found.items():
-            if root not in newer:
-                self.note(root, reason, again=root not in too_long)
+        self._why.clear()
+        self._why.update(found)
+        self._why.update((root, reason) for root, reason in too_long.items() if root not in newer)
         for root, noted in newer.items():
             if noted is not None:
                 self.note(root, noted, again=True)

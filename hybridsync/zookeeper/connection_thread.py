@@ -304,7 +304,7 @@ def _told(error: Exception) -> str:
     words = " ".join(str(one) for one in error.args) if error.args else ""
     words = words.removeprefix("socket connection error: ")
     if words in _CLOSED:
-        return "it closed the connection in the middle of the handshake, so it serves nobody now"
+        return "it closed the connection in the middle of the handshake: it serves nobody now, or it wants TLS"
     if isinstance(error, ConnectionDropped):
         return words if words not in ("", "None") else "the connection broke"
     return f"{type(error).__name__}: {words}" if words else type(error).__name__

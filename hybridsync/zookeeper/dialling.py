@@ -11,6 +11,7 @@ import errno
 import os
 import select
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
@@ -145,8 +146,19 @@ def in_words(error: BaseException) -> str:
     """What went wrong with a connection, in one line that is never empty."""
     if isinstance(error, TimeoutError):
         return "no answer in time"
-    verify = getattr(error, "verify_message", None)
-    if verify:
-        return f"TLS: certificate verify failed: {verify}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {_tls_in_words(error)}"
     words = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(str(words).split())
+
+
+def _tls_in_words(error: ssl.SSLError) -> str:
+    """Who did not like what: OpenSSL's words alone do not say."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"certificate verify failed: {error.verify_message} (HYBRIDSYNC_ZOOKEEPER_TLS_CA)"
+    code = (error.reason or "").lower().replace("_", " ") or str(error)
+    if "alert" in code:
+        return f"the server refuses the connection ({code}): is HYBRIDSYNC_ZOOKEEPER_TLS_CERT one that it trusts?"
+    if "eof" in code or "wrong version" in code or "record layer" in code:
+        return f"the handshake failed ({code}): does this port speak TLS?"
+    return code

@@ -219,6 +219,19 @@ class Writes:
     def _hidden(self) -> str:
         return f"{self._session.where} does not permit reading {self.shown}: its access list (ACL) gives no READ"
 
+    async def identity(self, epoch: int) -> str | None:
+        """Tells this root from one that was created in its place; `None` where there is none.
+
+        The time is there because an ensemble that was set up anew counts its transactions from the beginning again.
+        """
+        (found,) = await self._read([self._root], epoch)
+        if found == wire.NO_NODE:
+            return None
+        if not isinstance(found, wire.Data):
+            raise SinkError(self._hidden)
+        stat = stat_of(found.stat)
+        return f"{stat.czxid:x}-{stat.ctime}"
+
     async def commit(self, operations: Sequence[Operation], epoch: int) -> Refused | None:
         """Does all of the operations and returns `None`, or none of them and says why.
 

@@ -195,7 +195,7 @@ async def test_one_live_server_among_two_that_drop_packets_is_found_in_the_first
     zookeeper_server: Server, zk_root: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Addresses of TEST-NET, where nobody answers: each alone would cost its whole deadline."""
-    monkeypatch.setattr(connection_thread.random, "shuffle", lambda addresses: None)
+    monkeypatch.setattr("random.shuffle", lambda addresses: None)
     hosts = f"192.0.2.1:2181,192.0.2.2:2181,{zookeeper_server.hosts}"
     source = ZooKeeperSource(SessionSettings(hosts=hosts), path=zk_root)
     with structlog.testing.capture_logs() as logs:
