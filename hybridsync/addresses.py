@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import warnings
+from urllib.parse import unquote
 
 from pymongo import uri_parser
 
@@ -25,6 +26,9 @@ _MONGODB_URI = re.compile(
 _SECRET_OPTION = re.compile("password|properties|token|secret", re.IGNORECASE)
 _SRV_OPTIONS = ("srvservicename", "srvmaxhosts", "srvallowedhostssuffix")
 _SYSTEM_DATABASES = ("admin", "config", "local")
+
+# Manual, "Naming Restrictions", for a server on Linux.
+_NOT_IN_DATABASES = re.compile(r'[\x00 /\\."$]')
 
 # The characters ZooKeeper refuses in a path: PathUtils.validatePath in its sources.
 _NOT_IN_PATHS = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\uf8ff\ufff0-\uffff]")
@@ -64,6 +68,13 @@ def mongodb_database(uri: str) -> str:
         return DEFAULT_DATABASE
     database: str = uri_parser.parse_uri(f"mongodb://localhost/{form['database']}")["database"]
     return database
+
+
+def mongodb_options(uri: str) -> dict[str, str]:
+    """The options of a MongoDB URI by name in small letters; empty when it cannot be understood."""
+    form = _MONGODB_URI.fullmatch(uri)
+    pairs = [] if form is None else [option.partition("=") for option in _options(form)]
+    return {name.lower(): unquote(value) for name, _, value in pairs}
 
 
 def mask_mongodb_uri(uri: str) -> str:
@@ -177,7 +188,9 @@ def _check_database(database: str | None, collection: str | None) -> None:
         raise ValueError("the database in the path has a dot")
     if database in _SYSTEM_DATABASES:
         raise ValueError(f"database {database} is MongoDB's own; to log in there, use ?authSource={database}")
-    if database is not None and ("\x00" in database or len(database.encode("utf-8", "replace")) > 63):
+    if database is not None and _NOT_IN_DATABASES.search(database):
+        raise ValueError('the database in the path has a blank or one of / \\ . " $, which MongoDB refuses')
+    if database is not None and len(database.encode("utf-8", "replace")) > 63:
         raise ValueError("the database in the path is not a name of 1 to 63 bytes")
 
 
