@@ -47,7 +47,10 @@ class Collected(NamedTuple):
 
 @dataclass(slots=True)
 class Mirror:
-    """One mirror: `known` is its collection as it was seen last, `None` while none is there."""
+    """One mirror: `known` is its collection as it was seen last, `None` while none is there.
+
+    `expires`: the name of an index that deletes its documents.
+    """
 
     name: str
     generation: int = 0
@@ -56,10 +59,8 @@ class Mirror:
     seen: int = -1
 
     @property
-    def unfit(self) -> str | None:
-        """Why this collection cannot hold a mirror, in the words that follow "it"."""
-        if self.known is not None and self.known.unfit is not None:
-            return self.known.unfit
+    def expires_by(self) -> str | None:
+        """Whether an index deletes its documents, in the words that follow "it"."""
         return None if self.expires is None else f"has an index that deletes documents ({self.expires})"
 
     def take(self, asked: int, found: Collected | None) -> None:
@@ -82,8 +83,8 @@ class Mirror:
     def take_expiring(self, index: str | None) -> None:
         """What was found of an index that expires documents: its name."""
         before, self.expires = self.expires, index
-        if index is not None and index != before:
-            self._lost(f"has an index that deletes documents ({index})")
+        if self.expires_by is not None and index != before:
+            self._lost(self.expires_by)
 
     def _lost(self, why: str) -> None:
         self.generation += 1
@@ -108,8 +109,7 @@ class MirrorWatch:
         """Looks again and again, without end. A look that fails is told once, and the next one is made all the same."""
         while True:
             try:
-                await self.look(list(self._mirrors.values()))
-                await self._look_at_indexes()
+                await self.look_once()
             except SinkError as error:
                 if self._failing is None:
                     log.warning("the collections of the mirrors cannot be looked at", error=str(error))
@@ -119,6 +119,11 @@ class MirrorWatch:
                     log.info("the collections of the mirrors can be looked at again")
                 self._failing = None
             await asyncio.sleep(LOOK_SECONDS)
+
+    async def look_once(self) -> None:
+        """One turn: all collections, and the indexes of some. Raises `SinkUnavailable` or `SinkError`."""
+        await self.look(list(self._mirrors.values()))
+        await self._look_at_indexes()
 
     async def look(self, mirrors: Sequence[Mirror]) -> None:
         """Asks what the collections of those mirrors are now. Raises `SinkUnavailable` or `SinkError`."""

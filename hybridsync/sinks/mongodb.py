@@ -98,7 +98,7 @@ class MongoMirror:
         Raises `SinkUnavailable` or `SinkError`.
         """
         if self._mirror.known is None:
-            await self._look_at_collection()
+            await self._mongodb.repeated(lambda: self._watch.look([self._mirror]))
         known: Collected | None = self._mirror.known
         return None if known is None else known.uuid
 
@@ -109,7 +109,6 @@ class MongoMirror:
         An index that cannot be made is logged, and tried again the next time.
         """
         await self._look_at_collection()
-        self._refuse_unfit()
         if self._mirror.generation != self._prepared:
             self._lanes.register_anew()  # the registrations may be gone, too: of a whole database, for instance
         await self._lanes.fence_others()  # before anybody compares: what came late would come after it
@@ -117,10 +116,9 @@ class MongoMirror:
         if self._mirror.known is None:  # not left to the first write: only what was seen can be missed
             await self._create()
             await self._look_at_collection()
-            self._refuse_unfit()
         there = await self._index_information()
         self._mirror.take_expiring(expiring_index(there))
-        self._refuse_unfit()
+        self._refuse_unfit(self._mirror.expires_by)
         self._prepared = self._mirror.generation
         await self._indexes.ensure(missing_indexes(there, self._codec.indexes))
 
@@ -200,8 +198,9 @@ class MongoMirror:
         await self._lanes.close()
 
     async def _look_at_collection(self) -> None:
-        """Not by way of `retrying` inside: each attempt is a look of its own, with its own number."""
-        await self._mongodb.repeated(lambda: self._watch.look([self._mirror]))
+        """Raises `SinkError`, too, when it cannot hold a mirror."""
+        await self._mongodb.repeated(lambda: self._watch.look([self._mirror]))  # each attempt has its own number
+        self._refuse_unfit(None if self._mirror.known is None else self._mirror.known.unfit)
 
     async def _create(self) -> None:
         try:
@@ -221,8 +220,8 @@ class MongoMirror:
             return {}
         return found
 
-    def _refuse_unfit(self) -> None:
-        if (why := self._mirror.unfit) is not None:
+    def _refuse_unfit(self, why: str | None) -> None:
+        if why is not None:
             raise SinkError(
                 f"{self.description}: a mirror needs a plain collection, and this one {why}; "
                 "put that right, or name another one in sink.collection"
