@@ -166,7 +166,7 @@ def reason_of(error: Exception) -> str:
     text = _without_dump(str(error))
     if isinstance(error, BSONError):
         text = f"cannot be read or written as BSON: {text}"
-    if not text or text.endswith(":"):  # many errors of sockets have no words of their own
+    if not text.strip() or text.rstrip().endswith(":"):  # many errors of sockets have no words of their own
         cause = error.__cause__ or error.__context__ or error
         text = f"{text} {'the connection was closed' if isinstance(error, ConnectionFailure) else ''}".strip()
         text = f"{text} ({type(cause).__name__})".strip()
@@ -209,14 +209,16 @@ def _of_server(text: str, code: int | None) -> str:
 
 
 def _missing_right(database: str, command: str, rest: str) -> str:
-    right = _RIGHTS.get(command, command)
+    right = f"the right {_RIGHTS.get(command, command)}"
     if command == "aggregate" and "$changeStream" in rest:
-        right = "changeStream and find"
+        right = "one of the rights changeStream, find"
+    elif command == "update":  # nearly all of ours insert what is not there
+        right = "one of the rights update, insert"
     named = re.match(r'"((?:[^"\\]|\\.)*)"', rest)
     if command == "getMore":
         named = re.search(r'collection: "((?:[^"\\]|\\.)*)"', rest)
     on = f"{database}.{named[1]}" if named is not None else f"the database {database}"
-    return f"the user lacks the right {right} on {on}: not authorized"
+    return f"the user lacks {right} on {on}: not authorized"
 
 
 def _first_text(complaints: Iterable[Mapping[str, Any]]) -> str:

@@ -49,7 +49,8 @@ class SignsOfLife:
             if (reason := no_primary(await self._answer(deadline), self._where)) is not None:
                 raise SinkUnavailable(reason)
         except SinkError as error:
-            self.missing = str(error)
+            said = str(error)
+            self.missing = said if VARIABLE in said else f"{said}; check {VARIABLE}"
             raise
         self.missing = None
 
