@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import warnings
-from urllib.parse import unquote_plus
+from urllib.parse import unquote, unquote_plus
 
 from pymongo import uri_parser
 
@@ -73,6 +73,13 @@ def mongodb_database(uri: str) -> str:
         return DEFAULT_DATABASE
     database: str = uri_parser.parse_uri(f"mongodb://localhost/{form['database']}")["database"]
     return database
+
+
+def mongodb_options(uri: str) -> dict[str, str]:
+    """The options of a MongoDB URI by name in small letters; empty when it cannot be understood."""
+    form = _MONGODB_URI.fullmatch(uri)
+    pairs = [] if form is None else [option.partition("=") for option in _options(form)]
+    return {name.lower(): unquote(value) for name, _, value in pairs}
 
 
 def mask_mongodb_uri(uri: str) -> str:

@@ -16,21 +16,10 @@ from pymongo.errors import OperationFailure
 from hybridsync.embedded import MongoServer, ZooKeeperServer
 from tests.acceptance.command import hybridsync
 from tests.acceptance.place import Place, a_place
-from tests.servers import GivenZooKeeper
+from tests.servers import GivenZooKeeper, GuardedMongo
 from tests.service import ROOT, Service, wait_until
 
 PASSWORD = "least-privilege-7"
-
-
-class GuardedMongo(MongoServer):
-    """A mongod that asks for credentials; its members know each other by a key file."""
-
-    def _command(self) -> list[str]:
-        key = self.directory / "key"
-        if not key.exists():
-            key.write_text("bm8gc2VjcmV0" * 4)
-            key.chmod(0o400)
-        return [*super()._command(), "--keyFile", str(key)]
 
 
 def the_role_on_the_page(database: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from hybridsync.full_sync import FullSync
 from hybridsync.model import Change, Put, Record, Remove
 from hybridsync.sinks.publish_batch import CULPRITS
 from hybridsync.sinks.zookeeper import ZooKeeperSink
+from hybridsync.sweep_guard import SweepRules
 from hybridsync.testing import MemorySource
 from tests.publishing import publishing, record, requests_counted
 from tests.servers import GivenZooKeeper, connected
@@ -33,7 +34,7 @@ async def full_sync(sink: ZooKeeperSink, records: dict[str, Record], gone: set[s
     """As a full sync writes, which sweeps what is gone; returns what failed."""
     source = MemorySource()
     source.records = dict(records)
-    sync = FullSync(source, sink, sweep_limit_percent=100, stall_seconds=60)
+    sync = FullSync(source, sink, rules=SweepRules(100), stall_seconds=60)
     await sync.run()
     return sync.failed
 

@@ -14,8 +14,8 @@ from pymongo.database import Database
 
 from hybridsync.embedded import MongoServer
 from hybridsync.errors import PositionExpired, SourceError, SourceUnsupported
-from tests.acceptance.test_least_privilege import GuardedMongo
 from tests.publish_source import Following, a_source, following, listed
+from tests.servers import GuardedMongo
 
 Data = Database[dict[str, Any]]
 POLLING: dict[str, Any] = {"poll_seconds": 0.05}
