@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -74,10 +74,8 @@ def material(given: str | None) -> str:
         digest.update(repr([os.environ.get(name) for name in _POD_VARIABLES]).encode())
     else:
         files = list(place.files)
-        try:
+        with suppress(SourceDisconnected):  # what is no kubeconfig names no files
             files += kubeconfig.referenced(kubeconfig.merged(place))
-        except SourceDisconnected:
-            pass  # what is no kubeconfig names no files
     for file in files:
         digest.update(f"{file} {_digest(str(file))}\n".encode())
     return digest.hexdigest()

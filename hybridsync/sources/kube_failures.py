@@ -28,8 +28,10 @@ def explain(failure: ApiFailure, where: str, verb: str, target: Target, namespac
     if failure.code == 403:
         rule = target.rule(verb, namespace)
         return f"{start}: 403 Forbidden: the RBAC rule is missing: {rule}; `hybridsync rbac` prints it"
-    if failure.code == 404 and failure.is_status:
-        return f"{start}: 404 Not Found: the server has no such resource (a CustomResourceDefinition to be installed?)"
+    if failure.code == 404 and verb != "get":
+        proxy = "" if failure.is_status else "; or a proxy answered in its place"
+        missing = "the server has no such resource (a CustomResourceDefinition to be installed?)"
+        return f"{start}: 404 Not Found: {missing}{proxy}"
     if failure.code == 405 and verb == "watch":
         return f"{start}: 405 Method Not Allowed: {unwatchable(target)}"
     return f"{start}: {failure}"

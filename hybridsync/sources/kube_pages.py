@@ -56,14 +56,13 @@ class Pages:
         self._target = target
         self._lists = lists
         self._accept = accept
-        self._kind = ""
 
     async def of(self, namespace: str, *, pause: float = 0.0) -> AsyncGenerator[Page, None]:
         """Every page of a namespace, with `pause` seconds between them.
 
         Raises `ListingFailed` and `SourceDisconnected`.
         """
-        token, consistent, limit = "", True, PAGE_ITEMS
+        token, consistent, limit, kind = "", True, PAGE_ITEMS, ""
         progress = Progress(f"{self._client.where}: LIST of {self._target}")
         while True:
             try:
@@ -72,9 +71,12 @@ class Pages:
                 if not (token and failure.expired and failure.continue_token):
                     raise self._error(failure, namespace) from None
                 token, consistent = failure.continue_token, False
-                progress.token(token)
+                progress.expired(token)
                 continue
             progress.page(page.items, page.next)
+            if page.kind != kind and kind:
+                raise ListingFailed(f"{self._client.where}: LIST of {self._target}: {page.kind} among {kind}")
+            kind = page.kind
             yield page._replace(consistent=consistent)
             if not page.next:
                 return
@@ -135,15 +137,12 @@ class Pages:
         if api not in (None, self._target.api, _METADATA_API):
             raise ListingFailed(f"{told} is a list of {api}, not of {self._target.api}")
         kind = "" if api == _METADATA_API else kind.removesuffix("List")
-        if kind and self._kind and kind != self._kind:
-            raise ListingFailed(f"{told} is a {kind}List; before it was a {self._kind}List")
         metadata, items = body.get("metadata"), body.get("items", False)
         if not isinstance(metadata, dict) or not (items is None or isinstance(items, list)):
             raise ListingFailed(f"{told} is a {kind}List without metadata or items")
         version, remaining = metadata.get("resourceVersion"), metadata.get("remainingItemCount")
         if not version:
             raise ListingFailed(f"{told} has no resourceVersion: {unwatchable(self._target)}")
-        self._kind = kind or self._kind
         rest = remaining if isinstance(remaining, int) else None
         return Page(items or [], kind, str(version), str(metadata.get("continue") or ""), rest, True, size)
 

@@ -34,6 +34,13 @@ class Progress:
             raise ListingFailed(f"{self._told}: the server gave a continue token twice, so the pages would never end")
         self._tokens.add(hash(token))
 
+    def expired(self, token: str) -> None:
+        """Takes the token that goes on without the snapshot. Raises `ListingFailed` when no page ever follows."""
+        self._empty += 1
+        self.token(token)
+        if self._empty > EMPTY_PAGES:
+            raise ListingFailed(f"{self._told}: every continue token was too old at once")
+
     def page(self, items: Sequence[Any], token: str) -> None:
         """Takes a page and the token of the next. Raises `ListingFailed` when the listing comes to no end."""
         if not token and not self._keys:
@@ -47,7 +54,9 @@ class Progress:
             return
         self.token(token)
         if items and not new:
-            raise ListingFailed(f"{self._told}: a page brought only what was there before, and claims that there is more")
+            raise ListingFailed(
+                f"{self._told}: a page brought only what was there before, and claims that there is more"
+            )
         if self._repeats > len(self._keys) + SPARE_REPEATS or self._empty > EMPTY_PAGES:
             raise ListingFailed(f"{self._told}: the pages bring nothing new any more, and claim that there is more")
 

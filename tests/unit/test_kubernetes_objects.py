@@ -142,7 +142,6 @@ def test_the_command_says_so_when_nothing_is_read_from_kubernetes(monkeypatch: p
         ("namespaces", ["a", "a"], "twice"),
         ("namespaces", ["A"], "one is no name of a namespace"),
         ("drop", ["a..b"], "is no path"),
-        ("kubeconfig", "nowhere.yaml", "there is no such file"),
     ],
 )
 def test_a_mistake_in_the_options_is_one_line(option: str, given: Any, reason: str) -> None:

@@ -31,6 +31,7 @@ class Server:
     """Says what the test says: `lines` of the one watch, and the `present` version of the collection."""
 
     where = "Kubernetes"
+    cluster = ""
 
     def __init__(self, present: str) -> None:
         self.present = present
@@ -64,7 +65,7 @@ async def watching(server: Server, position: str) -> AsyncIterator[KubeWatch]:
         server.heard.append(kind)
 
     watch = KubeWatch(Hints(), server.version, server.where, resumed=False)
-    stream = KubeStream(cast(KubeClient, server), TARGET, "*", take, watch.lose)
+    stream = KubeStream(cast(KubeClient, server), TARGET, "*", take, watch.lose, "")
     await stream.start(position)
     watch.streams["*"] = stream
     try:
