@@ -146,7 +146,9 @@ class KubeApi:
         assert self._ready.wait(60)
 
     def stop(self) -> None:
-        """Ends it, with every connection."""
+        """Ends it, with every connection; may be called twice."""
+        if self._loop.is_closed():
+            return
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(60)
 
@@ -174,6 +176,10 @@ class KubeApi:
         await self._stop.wait()
         for task in list(self._watches):
             task.cancel()
+        if self._tls is not None and runner.server is not None:
+            for handler in runner.server.connections:  # else each waits for its client to say goodbye
+                if handler.transport is not None:
+                    handler.transport.abort()
         await runner.cleanup()
 
     # -- answers ----------------------------------------------------------------------------------
