@@ -208,7 +208,11 @@ class KubeClient:
             if self._loads != loads:
                 return True
             if outdated:
-                await self._load()
+                try:
+                    await self._load()
+                except SourceDisconnected as error:
+                    self.trouble = str(error)
+                    raise
             return outdated
 
     async def _load(self) -> None:

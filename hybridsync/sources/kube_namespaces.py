@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 
+import structlog
+
 from hybridsync.errors import PositionExpired, SourceError
 from hybridsync.kube_target import Target
 from hybridsync.kubernetes.client import KubeClient
@@ -21,6 +23,8 @@ LOOKS = 8
 """Namespaces looked at in one turn; the others have theirs later."""
 
 _SILENCE_SECONDS = 10.0
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("hybridsync")
 
 
 class Namespaces:
@@ -38,7 +42,15 @@ class Namespaces:
             raise next(iter(refused.values()))
         for namespace in set(self.hidden) - set(refused):
             del self.hidden[namespace]
-        self.hidden.update({namespace: str(error) for namespace, error in refused.items()})
+            log.info("a namespace may be read again", namespace=namespace, source=str(self._target))
+        for namespace, error in refused.items():
+            self.hide(namespace, error)
+
+    def hide(self, namespace: str, error: RightMissing) -> None:
+        """Takes that a namespace may not be read; told once."""
+        if namespace not in self.hidden:
+            log.error("a namespace may not be read: what the mirror has of it stays", reason=str(error))
+        self.hidden[namespace] = str(error)
 
     async def require_one(self) -> None:
         """Returns when one of them may be listed. Raises what the question failed with."""

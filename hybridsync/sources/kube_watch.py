@@ -42,11 +42,17 @@ Present = Callable[[str], Awaitable[str]]
 class KubeWatch:
     """The streams by namespace, armed. `present` asks for the present version of a namespace's collection.
 
-    `hidden`: namespaces that may not be read, with the reason; they have no stream, and nothing is claimed of them.
+    `on_hidden` is told of each namespace that may not be read; it has no stream then, and nothing is claimed of it.
     """
 
     def __init__(
-        self, hints: Hints, present: Present, where: str, hidden: dict[str, str] | None = None, *, resumed: bool
+        self,
+        hints: Hints,
+        present: Present,
+        where: str,
+        on_hidden: Callable[[str, RightMissing], None] = lambda namespace, error: None,
+        *,
+        resumed: bool,
     ) -> None:
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.lost.add_done_callback(lambda future: future.exception())
@@ -56,7 +62,7 @@ class KubeWatch:
         self._hints = hints
         self._present = present
         self._where = where
-        self._hidden = {} if hidden is None else hidden
+        self._on_hidden = on_hidden
         self._resumed = resumed
         self._ask_again: dict[str, tuple[float, float]] = {}
         self._ending: set[asyncio.Task[None]] = set()
@@ -87,7 +93,7 @@ class KubeWatch:
         """Leaves a namespace that may not be read alone and goes on with the others, if there are any."""
         if set(self.streams) <= {namespace}:
             return False
-        self._hidden[namespace] = str(error)
+        self._on_hidden(namespace, error)
         stream = self.streams.pop(namespace, None)
         if stream is not None:
             stream.moved.set()

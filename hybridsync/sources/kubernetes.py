@@ -123,8 +123,9 @@ class KubernetesSource:
         if resume is not None and self._watched_place not in (None, self._place):
             raise PositionExpired(f"{self._client.where}: it is another cluster than that of the position")
         self._hints.doubt()
-        hidden = self._namespaces.hidden
-        watch = KubeWatch(self._hints, self._present, self._client.where, hidden, resumed=resume is not None)
+        watch = KubeWatch(
+            self._hints, self._present, self._client.where, self._namespaces.hide, resumed=resume is not None
+        )
         looking: asyncio.Task[None] | None = None
         try:
             await self._arm(watch, dirty, resume)
