@@ -21,6 +21,7 @@ from kazoo.retry import KazooRetry
 from hybridsync.zookeeper import wire
 from hybridsync.zookeeper.connection_thread import MAX_RETRY_SECONDS, Connection, Handler, silent
 from hybridsync.zookeeper.mailbox import Mailbox
+from hybridsync.zookeeper.names import Resolver
 from hybridsync.zookeeper.settings import Servers
 from hybridsync.zookeeper.tls import Tls
 
@@ -66,6 +67,7 @@ class Link:
         timeout_seconds: float,
         credentials: tuple[str, str] | None,
         tls: Tls | None,
+        resolver: Resolver,
         mailbox: Mailbox,
         owner: Owner,
     ) -> None:
@@ -84,7 +86,7 @@ class Link:
             connection_retry=KazooRetry(max_tries=-1, max_delay=MAX_RETRY_SECONDS),
             logger=silent,
         )
-        self._client._connection = Connection(self._client, self)
+        self._client._connection = Connection(self._client, self, resolver)
         self._client.add_listener(self._on_state)
 
     def start(self) -> None:

@@ -30,7 +30,8 @@ from kazoo.retry import ForceRetryError
 
 from hybridsync.zookeeper import codes, wire
 from hybridsync.zookeeper.buffered_socket import BufferedSocket, wait_for, with_bytes_ahead
-from hybridsync.zookeeper.dialling import Address, Dialler, in_words, resolved, shown
+from hybridsync.zookeeper.dialling import Dialler, in_words
+from hybridsync.zookeeper.names import Address, Resolver, shown
 from hybridsync.zookeeper.tls import Tls
 
 MAX_RETRY_SECONDS = 1.0
@@ -140,9 +141,10 @@ class Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no
 class Connection(ConnectionHandler):  # type: ignore[misc]
     """The thread: one connection after the other, for one session."""
 
-    def __init__(self, client: Any, link: Told) -> None:
+    def __init__(self, client: Any, link: Told, resolver: Resolver) -> None:
         super().__init__(client, client._conn_retry.copy(), logger=silent)
         self._link = link
+        self._resolver = resolver
         self._up_since: float | None = None
         self._hung_up = 0
         self._explained = False
@@ -168,7 +170,7 @@ class Connection(ConnectionHandler):  # type: ignore[misc]
     def _connect_loop(self, retry: Any) -> Any:
         """One round: all servers, in any order, until one of them has had its time."""
         stopped = self.client._stopped.is_set
-        addresses = resolved(self.client.hosts, self._link.failed)
+        addresses = self._resolver.addresses(self.client.hosts, self._link.failed)
         random.shuffle(addresses)
         addresses.sort(key=lambda address: bool(self._silent.get(address.shown)))
         known_silent = [one for one in addresses if self._silent.get(one.shown)]
