@@ -92,8 +92,8 @@ class MongoMirror:
 
     @property
     def trouble(self) -> str | None:
-        """See `Sink.trouble`."""
-        return self._mongodb.trouble
+        """See `Sink.trouble`; also why nobody may see whether the collection is still there."""
+        return self._mongodb.trouble or self._watch.forbidden
 
     async def identity(self) -> str | None:
         """The UUID of the collection whose losses `generation` counts; asked for when it is not known.
@@ -198,6 +198,7 @@ class MongoMirror:
 
     async def close(self) -> None:
         """Says that its lanes are done. The client is shared, and closed by who made it."""
+        self._indexes.close()
         await self._lanes.close()
 
     async def _look_at_collection(self) -> None:
