@@ -78,7 +78,7 @@ class MongoSource:
     @property
     def trouble(self) -> str | None:
         """See `sources/base.py`."""
-        return None
+        return self._mongodb.trouble
 
     @property
     def place(self) -> str | None:
