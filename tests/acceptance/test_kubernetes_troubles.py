@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pymongo.database import Database
 
+from hybridsync.sources.kube_pages import METADATA_LIST
 from tests.acceptance.command import hybridsync
 from tests.acceptance.kubernetes import DEPLOYMENTS, Cluster
 from tests.fakes.kube_api import CONFIG_MAPS, NAMESPACES, Refusal, kube_api
@@ -98,3 +99,29 @@ def test_a_restored_cluster_is_mirrored_as_it_is_after_a_restart(cluster: Cluste
         wait_until(lambda: set(cluster.mirrored()) == {"dev/web", "prod/web", "test/web"}, "as the cluster is now")
         service.wait_in_sync()
         assert cluster.is_level()
+
+
+def test_the_periodic_comparison_is_by_metadata_and_repairs_what_a_restore_left(cluster: Cluster) -> None:
+    backup = cluster.api.do(cluster.api.store.backup)
+    with cluster.service() as service:
+        service.wait_in_sync()
+        cluster.api.put("deployments", "prod", "after", spec={})
+        cluster.api.delete("deployments", "dev", "web")
+        wait_until(lambda: set(cluster.mirrored()) == {"prod/after", "prod/web", "test/web"}, "it is followed")
+        service.wait_in_sync()
+        assert service.terminate() == 0
+
+    def restore() -> None:
+        cluster.api.store.restore(backup)
+        for number in range(20):
+            cluster.api.store.put("configmaps", "prod", "settings", data={"n": str(number)})  # past the position
+
+    cluster.api.do(restore)
+    cluster.api.do(cluster.api.asked.clear)
+    with cluster.service(VERIFY_INTERVAL_HOURS="0.001") as service:
+        service.wait_ready()
+        wait_until(lambda: set(cluster.mirrored()) == {"dev/web", "prod/web", "test/web"}, "as the cluster is now")
+        service.wait_in_sync()
+        assert cluster.is_level()
+    whole = [one for one in cluster.api.asked if one.verb == "list" and one.query["limit"] != "1"]
+    assert {one.accept for one in whole} == {METADATA_LIST}
