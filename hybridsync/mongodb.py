@@ -31,7 +31,7 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_r
 
 from hybridsync.addresses import check_mongodb_uri, mongodb_database, mongodb_options
 from hybridsync.errors import ConfigurationError, SinkError, SinkUnavailable, SourceDisconnected
-from hybridsync.mongodb_errors import is_refusal, one_line, sink_error
+from hybridsync.mongodb_errors import asks_for_new_connections, one_line, sink_error
 from hybridsync.mongodb_options import PLAIN, READS, WRITES, client_options, not_obeyed
 from hybridsync.mongodb_sessions import never_again
 from hybridsync.mongodb_signs import SignsOfLife
@@ -178,7 +178,7 @@ class MongoDB:
         try:
             return running.result()
         except (PyMongoError, BSONError) as error:
-            if is_refusal(error):
+            if asks_for_new_connections(error):
                 await self._renew_connections()
             raise sink_error(error, self.where) from error
 
@@ -265,7 +265,7 @@ class MongoDB:
                 f"MongoDB at {self.where}: no answer within {self._operation_seconds:g} s"
             ) from None
         except PyMongoError as error:
-            if is_refusal(error):
+            if asks_for_new_connections(error):
                 await self._renew_connections()
             raise stream_error(error, self.where, resuming=resume is not None) from error
         return ChangeFeed(stream, self.where, await_seconds)
@@ -295,7 +295,7 @@ class MongoDB:
                 await over.wait()
 
     async def _renew_connections(self) -> None:
-        """After a refusal: the next requests are made as the user who is there then, with the rights of then."""
+        """The next requests are made as the user who is there then, with the rights and the abilities of then."""
         now = time.monotonic()
         if now - self._renewed < RENEW_SECONDS:  # one refusal seldom comes alone
             return
