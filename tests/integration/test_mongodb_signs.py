@@ -177,9 +177,12 @@ async def test_connections_that_were_made_while_it_started_are_made_anew(tmp_pat
                 with pytest.raises(SinkUnavailable):
                     await mongodb.run(lambda: held.find_one({}, session=session))
             assert not await answers(mongodb)
+            with pytest.raises(SinkUnavailable):
+                await mongodb.numbers_writes()
             await asyncio.to_thread(server.initiate)
             await eventually(lambda: answers(mongodb))
             await eventually(lambda: _writes(sink), what="it is written to")
+            assert await mongodb.numbers_writes(), "what it said while it started is not what it is"
 
 
 async def _writes(sink: MongoMirror) -> bool:
