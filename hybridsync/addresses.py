@@ -75,6 +75,11 @@ def mongodb_database(uri: str) -> str:
     return database
 
 
+def mongodb_hosts(uri: str) -> str:
+    """The servers of a URI as they are written there, without credentials."""
+    return uri.partition("://")[2].partition("?")[0].rpartition("@")[2].partition("/")[0]
+
+
 def mongodb_options(uri: str) -> dict[str, str]:
     """The options of a MongoDB URI by name in small letters; empty when it cannot be understood."""
     form = _MONGODB_URI.fullmatch(uri)

@@ -29,14 +29,14 @@ from pymongo.read_preferences import ReadPreference
 from pymongo.topology_description import TopologyDescription
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
-from hybridsync.addresses import check_mongodb_uri, mongodb_database, mongodb_options
+from hybridsync.addresses import check_mongodb_uri, mongodb_database, mongodb_hosts, mongodb_options
 from hybridsync.errors import ConfigurationError, SinkError, SinkUnavailable, SourceDisconnected
-from hybridsync.mongodb_errors import is_refusal, one_line, sink_error
-from hybridsync.mongodb_options import PLAIN, READS, WRITES, client_options, not_obeyed
+from hybridsync.mongodb_errors import asks_for_new_connections, sink_error
+from hybridsync.mongodb_options import PLAIN, READS, WRITES, client_options, not_obeyed, without_credentials
 from hybridsync.mongodb_sessions import never_again
 from hybridsync.mongodb_signs import SignsOfLife
 from hybridsync.mongodb_stream import ChangeFeed, as_number, as_timestamp, stream_error
-from hybridsync.mongodb_topology import VARIABLE, pools, renew_connections, trouble_of
+from hybridsync.mongodb_topology import VARIABLE, no_primary, pools, renew_connections, trouble_of
 
 log = structlog.get_logger("hybridsync")
 
@@ -96,8 +96,8 @@ class MongoDB:
                 self.name, PLAIN, ReadPreference.PRIMARY, write_concern=WRITES, read_concern=READS
             )
         except (PyMongoError, ValueError) as error:
-            raise ConfigurationError(f"{VARIABLE}: {_without_credentials(str(error), uri)}") from None
-        self.where = f"{_hosts(uri)}/{self.name}"
+            raise ConfigurationError(f"{VARIABLE}: {without_credentials(str(error), uri)}") from None
+        self.where = f"{mongodb_hosts(uri)}/{self.name}"
         self._signs = SignsOfLife(lambda deadline: self.run(self._hello, deadline), self._topology, self.where)
         if ignored := not_obeyed(given):
             log.info("options of the MongoDB URI are not used as they are", variable=VARIABLE, options=ignored)
@@ -133,8 +133,7 @@ class MongoDB:
         Asked once. Raises `SinkUnavailable` or `SinkError`.
         """
         if self._numbers_writes is None:
-            said = await self.retrying(self._hello)
-            self._numbers_writes = _replicates(said)
+            self._numbers_writes = _replicates(await self.retrying(self._primary_hello))
         return self._numbers_writes
 
     async def collection_infos(self, names: Sequence[str], deadline: float | None = None) -> list[dict[str, Any]]:
@@ -152,6 +151,13 @@ class MongoDB:
         It does not wait for the deadline once it is known that no server can be reached.
         """
         await self._signs.ask(deadline)
+
+    async def _primary_hello(self) -> Mapping[str, Any]:
+        """One that is starting does not say yet whether it belongs to a replica set."""
+        said = await self._hello()
+        if (reason := no_primary(said, self.where)) is not None:
+            raise SinkUnavailable(reason)
+        return said
 
     def _topology(self) -> TopologyDescription:
         found: TopologyDescription = self._client.delegate.topology_description
@@ -180,7 +186,7 @@ class MongoDB:
         try:
             return running.result()
         except (PyMongoError, BSONError) as error:
-            if is_refusal(error):
+            if asks_for_new_connections(error):
                 await self._renew_connections()
             raise sink_error(error, self.where) from error
 
@@ -214,7 +220,7 @@ class MongoDB:
 
     async def clock(self) -> ServerClock:
         """The times of the primary; its cluster time is at or past all that was committed. Raises `SinkError`."""
-        said = await self.run(self._hello)
+        said = await self.run(self._primary_hello)
         time_ = as_number(said["operationTime"]) if _replicates(said) and "operationTime" in said else None
         return ServerClock(time_, said.get("localTime") or datetime.now(UTC))
 
@@ -272,7 +278,7 @@ class MongoDB:
                 f"MongoDB at {self.where}: no answer within {self._operation_seconds:g} s"
             ) from None
         except (PyMongoError, BSONError) as error:
-            if is_refusal(error):
+            if asks_for_new_connections(error):
                 await self._renew_connections()
             raise stream_error(error, self.where, collection, resuming=resume is not None) from error
         return ChangeFeed(stream, self.where, collection, await_seconds)
@@ -302,7 +308,7 @@ class MongoDB:
                 await over.wait()
 
     async def _renew_connections(self) -> None:
-        """After a refusal: the next requests are made as the user who is there then, with the rights of then."""
+        """The next requests are made as the user who is there then, with the rights and the abilities of then."""
         now = time.monotonic()
         if now - self._renewed < RENEW_SECONDS:  # one refusal seldom comes alone
             return
@@ -339,15 +345,3 @@ async def _to_list(database: Any, wanted: Mapping[str, Any]) -> list[dict[str, A
     cursor = await database.list_collections(filter=wanted)
     found: list[dict[str, Any]] = await cursor.to_list(None)
     return found
-
-
-def _hosts(uri: str) -> str:
-    return uri.partition("://")[2].partition("?")[0].rpartition("@")[2].partition("/")[0]
-
-
-def _without_credentials(text: str, uri: str) -> str:
-    """`text` as one line, or a general one when it repeats a piece of the user name or the password."""
-    credentials = uri.partition("://")[2].rpartition("@")[0]
-    if any(piece in text for piece in credentials.replace("/", ":").split(":") if piece):
-        return "cannot be used; user name and password must be percent-encoded"
-    return one_line(text)

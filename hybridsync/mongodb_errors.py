@@ -109,6 +109,19 @@ def is_refusal(error: BaseException | None) -> bool:
     return isinstance(error, OperationFailure) and error.code in _REFUSED_USER
 
 
+def asks_for_new_connections(error: BaseException) -> bool:
+    """Whether connections are no use any more because of what they were made as.
+
+    One is authenticated as the user who was there then, and remembers whether the server knew sessions, which a server
+    that is just starting does not say.
+    """
+    return is_refusal(error) or _is_without_sessions(error)
+
+
+def _is_without_sessions(error: BaseException) -> bool:
+    return isinstance(error, ConfigurationError) and "Sessions are not supported" in str(error)
+
+
 def is_there_already(error: BaseException | None) -> bool:
     """Whether a collection could not be created because it exists."""
     return isinstance(error, OperationFailure) and error.code == _NAMESPACE_EXISTS
@@ -140,8 +153,8 @@ def _is_transient(error: Exception) -> bool:
         return False  # a refused login takes the server out of the driver's list for some seconds
     if isinstance(error, (ConnectionFailure, TimeoutError)):
         return True
-    if isinstance(error, ConfigurationError) and "Sessions are not supported" in str(error):
-        return True  # said of every MongoDB that is just starting; those without sessions are long gone
+    if _is_without_sessions(error):
+        return True  # those without sessions are long gone
     if not isinstance(error, PyMongoError):
         return False
     if error.timeout or any(error.has_error_label(label) for label in _LABELS):

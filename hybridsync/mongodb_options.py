@@ -19,6 +19,8 @@ from bson.codec_options import CodecOptions, DatetimeConversion
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
+from hybridsync.mongodb_errors import one_line
+
 PLAIN: CodecOptions[dict[str, Any]] = CodecOptions(
     tz_aware=True,
     tzinfo=UTC,
@@ -102,3 +104,11 @@ def _within_bounds(given: Mapping[str, str]) -> dict[str, int]:
         if bounded != wanted or text.strip("0.") == "":
             changed[option] = bounded
     return changed
+
+
+def without_credentials(text: str, uri: str) -> str:
+    """`text` as one line, or a general one when it repeats a piece of the user name or the password."""
+    credentials = uri.partition("://")[2].rpartition("@")[0]
+    if any(piece in text for piece in credentials.replace("/", ":").split(":") if piece):
+        return "cannot be used; user name and password must be percent-encoded"
+    return one_line(text)

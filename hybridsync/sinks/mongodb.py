@@ -18,13 +18,13 @@ from bson.errors import InvalidDocument
 from bson.raw_bson import RawBSONDocument
 from pymongo.errors import BulkWriteError, PyMongoError
 
-from hybridsync.errors import SinkError, SinkUnavailable
+from hybridsync.errors import SinkError
 from hybridsync.model import Applied, Change, Index, Put, Record, Remove
 from hybridsync.mongodb import MongoDB, Session
-from hybridsync.mongodb_errors import is_about_document, is_answer, is_refusal, is_there_already
+from hybridsync.mongodb_errors import is_about_document, is_answer
 from hybridsync.sinks.codec import LENIENT, MALFORMED, MISPLACED, Delete, Document, DocumentCodec, Shown
-from hybridsync.sinks.mirror_indexes import IndexBuilder, IndexInformation, expiring_index, missing_indexes
-from hybridsync.sinks.mirror_watch import Collected, MirrorWatch
+from hybridsync.sinks.mirror_collection import MirrorCollection
+from hybridsync.sinks.mirror_watch import MirrorWatch
 from hybridsync.sinks.mirror_writes import (
     Outcome,
     PendingPut,
@@ -64,13 +64,11 @@ class MongoMirror:
         self, mongodb: MongoDB, collection: str, codec: DocumentCodec, watch: MirrorWatch | None = None
     ) -> None:
         self._mongodb = mongodb
-        self._watch = watch or MirrorWatch(mongodb)
-        self._mirror = self._watch.register(collection)
-        self._indexes = IndexBuilder(mongodb, collection)
-        self._prepared = self._mirror.generation
         self._name = collection
         self._codec = codec
         self._collection = mongodb.collection(collection)
+        self._place = MirrorCollection(mongodb, collection, watch or MirrorWatch(mongodb))
+        self._prepared = self._place.generation
         self._raw = self._collection.with_options(codec_options=_RAW)
         self._lanes = WriteLanes(mongodb, self._collection)
         self._encoding = ShortWork()
@@ -88,22 +86,19 @@ class MongoMirror:
     @property
     def generation(self) -> int:
         """Another one when the collection was dropped, renamed, made anew, or into what cannot hold a mirror."""
-        return self._mirror.generation
+        return self._place.generation
 
     @property
     def trouble(self) -> str | None:
         """See `Sink.trouble`; also why nobody may see whether the collection is still there."""
-        return self._mongodb.trouble or self._watch.forbidden
+        return self._mongodb.trouble or self._place.forbidden
 
     async def identity(self) -> str | None:
         """The UUID of the collection whose losses `generation` counts; asked for when it is not known.
 
         Raises `SinkUnavailable` or `SinkError`.
         """
-        if self._mirror.known is None:
-            await self._mongodb.repeated(lambda: self._watch.look([self._mirror]))
-        known: Collected | None = self._mirror.known
-        return None if known is None else known.uuid
+        return await self._place.identity()
 
     async def prepare(self) -> None:
         """Creates the collection and missing indexes, and keeps late writes of others away.
@@ -111,19 +106,13 @@ class MongoMirror:
         Raises `SinkUnavailable`, or `SinkError`, also when this collection cannot hold a mirror: the text says why.
         An index that cannot be made is logged, and tried again the next time.
         """
-        await self._look_at_collection()
-        if self._mirror.generation != self._prepared:
+        await self._place.look()
+        if self._place.generation != self._prepared:
             self._lanes.register_anew()  # the registrations may be gone, too: of a whole database, for instance
         await self._lanes.fence_others()  # before anybody compares: what came late would come after it
         await self._lanes.settle()
-        if self._mirror.known is None:  # not left to the first write: only what was seen can be missed
-            await self._create()
-            await self._look_at_collection()
-        there = await self._index_information()
-        self._mirror.take_expiring(expiring_index(there))
-        self._refuse_unfit(self._mirror.expires_by)
-        self._prepared = self._mirror.generation
-        await self._indexes.ensure(missing_indexes(there, self._codec.indexes))
+        await self._place.make_ready(self._codec.indexes)
+        self._prepared = self._place.generation
 
     async def count(self) -> int:
         """How many records the mirror holds: 0 exactly when there is none, else about that many.
@@ -198,38 +187,8 @@ class MongoMirror:
 
     async def close(self) -> None:
         """Says that its lanes are done. The client is shared, and closed by who made it."""
-        self._indexes.close()
+        self._place.close()
         await self._lanes.close()
-
-    async def _look_at_collection(self) -> None:
-        """Raises `SinkError`, too, when it cannot hold a mirror."""
-        await self._mongodb.repeated(lambda: self._watch.look([self._mirror]))  # each attempt has its own number
-        self._refuse_unfit(None if self._mirror.known is None else self._mirror.known.unfit)
-
-    async def _create(self) -> None:
-        try:
-            await self._mongodb.repeated(lambda: self._mongodb.command({"create": self._name}))
-        except SinkError as error:
-            if isinstance(error, SinkUnavailable) or not is_there_already(error.__cause__):
-                raise
-
-    async def _index_information(self) -> IndexInformation:
-        """Empty when the user may not see it: no index is worth a sync."""
-        try:
-            found: IndexInformation = await self._mongodb.retrying(self._collection.index_information)
-        except SinkError as error:
-            if isinstance(error, SinkUnavailable) or not is_refusal(error.__cause__):
-                raise
-            self._indexes.not_seen(error)
-            return {}
-        return found
-
-    def _refuse_unfit(self, why: str | None) -> None:
-        if why is not None:
-            raise SinkError(
-                f"{self.description}: a mirror needs a plain collection, and this one {why}; "
-                "put that right, or name another one in sink.collection"
-            )
 
     async def _fetch(self, keys: Sequence[str]) -> dict[str, bytes]:
         documents = await self._raw.find({"_id": {"$in": keys}}).to_list(None)

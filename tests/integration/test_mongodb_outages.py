@@ -222,6 +222,15 @@ async def test_what_the_server_forbids_is_an_error_and_is_not_tried_again(mongo_
         await mongodb.close()
 
 
+async def test_a_database_of_the_same_name_in_other_letters_is_told_in_one_line(own_mongodb: MongoServer) -> None:
+    async with mirror(own_mongodb.uri_for("Test")) as sink:
+        await sink.prepare()
+    async with mirror(own_mongodb.uri_for("test")) as sink:
+        with pytest.raises(SinkError, match=r"^[^\n{]*different case[^\n{]*\(code 13297\)$") as refused:
+            await sink.apply([Put(znode("/a/x"), None)])
+        assert not isinstance(refused.value, SinkUnavailable)
+
+
 async def test_after_closing_every_call_says_so(mongo_uri: str) -> None:
     async with mirror(mongo_uri) as sink:
         pass

@@ -6,8 +6,12 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 
+import pymongo
 import pytest
+from pymongo.errors import PyMongoError
 
 from hybridsync.embedded import MongoServer
 from hybridsync.embedded.ports import LOOPBACK, free_port
@@ -20,6 +24,7 @@ from tests.eventually import eventually
 from tests.mirror_records import znode
 from tests.proxy import TcpProxy
 from tests.replica_set import Member, ReplicaSet, step_down
+from tests.service import wait_until
 
 VARIABLE = "HYBRIDSYNC_MONGODB_URI"
 
@@ -145,6 +150,47 @@ async def test_a_replica_set_of_another_name_is_named(mongo_uri: str) -> None:
             await other.ping(1.0)
         assert "replicaSet" in str(other.trouble)
         assert VARIABLE in str(other.trouble)
+
+
+class NotYetInitiated(MongoServer):
+    """A member that is still starting for as long as the test wants: it takes connections and knows no sessions."""
+
+    def _answers(self) -> bool:
+        with pymongo.MongoClient[dict[str, Any]](self.uri, serverSelectionTimeoutMS=1_000) as asked:
+            try:
+                return bool(asked.admin.command("ping"))
+            except PyMongoError:
+                return False
+
+    def initiate(self) -> None:
+        """Makes it the primary of a replica set of its own."""
+        wait_until(lambda: super(NotYetInitiated, self)._answers(), "it is primary")
+
+
+async def test_connections_that_were_made_while_it_started_are_made_anew(tmp_path: Path) -> None:
+    with NotYetInitiated(tmp_path) as server:
+        async with client(server.uri_for("db")) as mongodb:
+            sink = MongoMirror(mongodb, "mirror", ZnodeCodec("/a"))
+            session = await mongodb.new_session()
+            held = mongodb.collection("mirror")
+            for _ in range(3):
+                with pytest.raises(SinkUnavailable):
+                    await mongodb.run(lambda: held.find_one({}, session=session))
+            assert not await answers(mongodb)
+            with pytest.raises(SinkUnavailable):
+                await mongodb.numbers_writes()
+            await asyncio.to_thread(server.initiate)
+            await eventually(lambda: answers(mongodb))
+            await eventually(lambda: _writes(sink), what="it is written to")
+            assert await mongodb.numbers_writes(), "what it said while it started is not what it is"
+
+
+async def _writes(sink: MongoMirror) -> bool:
+    try:
+        await sink.apply([Put(znode("/a/x"), ANY)])
+    except SinkError:
+        return False
+    return True
 
 
 @pytest.fixture(scope="module")
