@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,49 +11,27 @@ import pymongo
 import pytest
 from pymongo.errors import OperationFailure
 
-from hybridsync.embedded import MongoServer, ZooKeeperServer
+from hybridsync.embedded import ZooKeeperServer
 from tests.acceptance.command import hybridsync
 from tests.acceptance.place import Place, a_place
+from tests.guarded_mongo import PASSWORD, GuardedMongo, role_of_mirror
 from tests.servers import GivenZooKeeper
-from tests.service import ROOT, Service, wait_until
-
-PASSWORD = "least-privilege-7"
-
-
-class GuardedMongo(MongoServer):
-    """A mongod that asks for credentials; its members know each other by a key file."""
-
-    def _command(self) -> list[str]:
-        key = self.directory / "key"
-        if not key.exists():
-            key.write_text("bm8gc2VjcmV0" * 4)
-            key.chmod(0o400)
-        return [*super()._command(), "--keyFile", str(key)]
-
-
-def the_role_on_the_page(database: str) -> dict[str, Any]:
-    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-    found = re.search(r"createRole\((\{.*?\n\})\)", page, re.DOTALL)
-    assert found is not None
-    role: dict[str, Any] = json.loads(found[1].replace("coordination", database))
-    return role
+from tests.service import Service, wait_until
 
 
 @pytest.fixture
-def guarded(tmp_path: Path) -> Iterator[MongoServer]:
+def guarded(tmp_path: Path) -> Iterator[GuardedMongo]:
     with GuardedMongo(tmp_path / "mongodb") as server:
         yield server
 
 
 @pytest.fixture
-def guarded_place(guarded: MongoServer, zookeeper_server: ZooKeeperServer | GivenZooKeeper) -> Iterator[Place]:
+def guarded_place(guarded: GuardedMongo, zookeeper_server: ZooKeeperServer | GivenZooKeeper) -> Iterator[Place]:
     """A place whose own handle may do everything, and whose `mongodb` is the URI of the user with the role."""
-    # without any user, a client on loopback may make the first one
-    with pymongo.MongoClient[Any](guarded.uri) as first:
-        first.admin.command("createUser", "root", pwd=PASSWORD, roles=["root"])
+    guarded.make_admin()
     as_root = guarded.uri.replace("mongodb://", f"mongodb://root:{PASSWORD}@") + "&authSource=admin"
     with a_place(zookeeper_server.hosts, as_root) as place:
-        role = the_role_on_the_page(place.database.name)
+        role = role_of_mirror(place.database.name)
         place.database.command("createRole", role["role"], privileges=role["privileges"], roles=role["roles"])
         place.database.command("createUser", "hybridsync", pwd=PASSWORD, roles=[role["role"]])
         uri = guarded.uri_for(place.database.name).replace("mongodb://", f"mongodb://hybridsync:{PASSWORD}@")
@@ -80,7 +56,7 @@ def test_what_a_killed_service_had_on_its_way_is_fenced_with_that_role_too(guard
 def test_a_role_without_rights_on_the_lanes_is_told_so_in_one_line(guarded_place: Place) -> None:
     place = guarded_place
     place.grow({"": b""})
-    role = the_role_on_the_page(place.database.name)
+    role = role_of_mirror(place.database.name)
     kept = [each for each in role["privileges"] if each["resource"]["collection"] != "sync_lanes"]
     place.database.command("updateRole", role["role"], privileges=kept)
     ended = hybridsync("sync", settings=place.settings())

@@ -7,25 +7,26 @@ from pathlib import Path
 
 import pytest
 
-from hybridsync.embedded import MongoServer
-from tests.fakes.kube_api import kube_api
+from tests.faults.chaos.clock import Clock
 from tests.faults.chaos.episode import run
-from tests.faults.chaos.kubernetes_faults import KUBERNETES_FAULTS
-from tests.faults.chaos.kubernetes_stage import TYPES, KubernetesStage
+from tests.faults.chaos.kubernetes.api import changeable_kube_api
+from tests.faults.chaos.kubernetes.faults import KUBERNETES_FAULTS
+from tests.faults.chaos.kubernetes.stage import TYPES, KubernetesStage
 from tests.faults.chaos.verdict import assert_clean
+from tests.guarded_mongo import GuardedMongo
 
 SEED = 1617
 """One whose first episodes have every kind of fault."""
 
-EPISODES = 3
-STEPS = 7
+EPISODES = 4
+STEPS = 10
 PACE = 0.3
 
 
 @pytest.fixture
-def stage(own_mongodb: MongoServer, tmp_path: Path) -> Iterator[KubernetesStage]:
-    with kube_api(*TYPES) as api:
-        yield KubernetesStage(api, own_mongodb, tmp_path)
+def stage(guarded_mongodb: GuardedMongo, own_clock: Clock, tmp_path: Path) -> Iterator[KubernetesStage]:
+    with changeable_kube_api(*TYPES) as api:
+        yield KubernetesStage(api, guarded_mongodb, own_clock, tmp_path)
 
 
 @pytest.mark.timeout(600)

@@ -12,37 +12,50 @@ import time
 from pathlib import Path
 from typing import Protocol
 
-from hybridsync.embedded import MongoServer, ZooKeeperServer
-from tests.fakes.kube_api import kube_api
+from tests.faults.chaos.clock import Clock
 from tests.faults.chaos.episode import Told, run
-from tests.faults.chaos.kubernetes_faults import KUBERNETES_FAULTS
-from tests.faults.chaos.kubernetes_stage import TYPES, KubernetesStage
+from tests.faults.chaos.kubernetes.api import changeable_kube_api
+from tests.faults.chaos.kubernetes.faults import KUBERNETES_FAULTS
+from tests.faults.chaos.kubernetes.stage import TYPES, KubernetesStage
+from tests.faults.chaos.publishing.faults import PUBLISHING_FAULTS
+from tests.faults.chaos.publishing.stage import PublishingStage
 from tests.faults.chaos.report import Enough, Report
-from tests.faults.chaos.zookeeper_faults import ZOOKEEPER_FAULTS
-from tests.faults.chaos.zookeeper_stage import ZooKeeperStage
+from tests.faults.chaos.zookeeper.faults import ZOOKEEPER_FAULTS
+from tests.faults.chaos.zookeeper.server import ChangeableZooKeeper
+from tests.faults.chaos.zookeeper.stage import ZooKeeperStage
+from tests.guarded_mongo import GuardedMongo
 
 FIRST_SEEDS = 1_000_000
 
 
 class Run(Protocol):
-    """A run of one pair: brings up the source in `directory`, beside a MongoDB that is there."""
+    """A run of one pair: brings up the other server in `directory`, beside a MongoDB that is there."""
 
-    def __call__(self, directory: Path, mongodb: MongoServer, seed: int, enough: Enough, tell: Told) -> Report: ...
+    def __call__(
+        self, directory: Path, mongodb: GuardedMongo, clock: Clock, seed: int, enough: Enough, tell: Told
+    ) -> Report: ...
 
 
-def zookeeper(directory: Path, mongodb: MongoServer, seed: int, enough: Enough, tell: Told) -> Report:
+def zookeeper(directory: Path, mongodb: GuardedMongo, clock: Clock, seed: int, enough: Enough, tell: Told) -> Report:
     """ZooKeeper → MongoDB."""
-    with ZooKeeperServer(directory / "zookeeper") as server:
-        return run(ZooKeeperStage(server, mongodb), ZOOKEEPER_FAULTS, seed, enough=enough, tell=tell)
+    with ChangeableZooKeeper(directory / "zookeeper") as server:
+        return run(ZooKeeperStage(server, mongodb, clock), ZOOKEEPER_FAULTS, seed, enough=enough, tell=tell)
 
 
-def kubernetes(directory: Path, mongodb: MongoServer, seed: int, enough: Enough, tell: Told) -> Report:
+def kubernetes(directory: Path, mongodb: GuardedMongo, clock: Clock, seed: int, enough: Enough, tell: Told) -> Report:
     """Kubernetes → MongoDB."""
-    with kube_api(*TYPES) as api:
-        return run(KubernetesStage(api, mongodb, directory), KUBERNETES_FAULTS, seed, enough=enough, tell=tell)
+    with changeable_kube_api(*TYPES) as api:
+        stage = KubernetesStage(api, mongodb, clock, directory)
+        return run(stage, KUBERNETES_FAULTS, seed, enough=enough, tell=tell)
 
 
-PAIRS: dict[str, Run] = {"zookeeper": zookeeper, "kubernetes": kubernetes}
+def publishing(directory: Path, mongodb: GuardedMongo, clock: Clock, seed: int, enough: Enough, tell: Told) -> Report:
+    """MongoDB → ZooKeeper."""
+    with ChangeableZooKeeper(directory / "zookeeper") as server:
+        return run(PublishingStage(mongodb, server, clock), PUBLISHING_FAULTS, seed, enough=enough, tell=tell)
+
+
+PAIRS: dict[str, Run] = {"zookeeper": zookeeper, "kubernetes": kubernetes, "publishing": publishing}
 
 
 def main() -> int:
@@ -61,10 +74,11 @@ def main() -> int:
 
     with (
         tempfile.TemporaryDirectory(prefix="hybridsync-chaos-") as directory,
-        MongoServer(Path(directory, "mongodb")) as mongodb,
+        GuardedMongo(Path(directory, "mongodb")) as mongodb,
     ):
         play = PAIRS[arguments.pair]
-        report = play(Path(directory), mongodb, seed, enough, lambda line: print(line, flush=True))
+        clock = Clock(Path(directory))
+        report = play(Path(directory), mongodb, clock, seed, enough, lambda line: print(line, flush=True))
     file: Path = arguments.report or Path("build", f"chaos-{arguments.pair}-{seed}.md")
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(report.text(), encoding="utf-8")

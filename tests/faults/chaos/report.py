@@ -15,13 +15,16 @@ _MOST_LINES = 40
 class Outcome:
     """One episode. `seconds`: from the end of the faults until in sync; `None` when that never came.
 
-    `log`: what the services wrote, kept when something was found.
+    `unnoticed`, `excused`: what promises were wrong about and were allowed to be; see `Allowances`. `log`: what the
+    services wrote, kept when something was found.
     """
 
     episode: Episode
     changes: int = 0
     answers: int = 0
     promises: int = 0
+    unnoticed: int = 0
+    excused: int = 0
     seconds: float | None = None
     lost: list[str] = field(default_factory=list)
     phantom: list[str] = field(default_factory=list)
@@ -73,6 +76,8 @@ class Report:
             ("changes made", sum(outcome.changes for outcome in done)),
             ("answers checked", sum(outcome.answers for outcome in done)),
             ("promises compared with the mirror", sum(outcome.promises for outcome in done)),
+            ("of them about what was not noticed so far", sum(outcome.unnoticed for outcome in done)),
+            ("of them about what is named, or left to a comparison", sum(outcome.excused for outcome in done)),
             ("lost", sum(len(outcome.lost) for outcome in done)),
             ("phantom", sum(len(outcome.phantom) for outcome in done)),
             ("stale claims", sum(len(outcome.stale_claims) for outcome in done)),

@@ -9,19 +9,20 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
-from tests.fakes.kube_api import DEPLOYMENTS, KubeApi
+from tests.fakes.kube_api import DEPLOYMENTS
 from tests.fakes.kube_config import kubeconfig
-from tests.faults.chaos.kubernetes_journal import KubernetesJournal
+from tests.faults.chaos.kubernetes.api import ChangeableKubeApi
+from tests.faults.chaos.kubernetes.journal import KubernetesJournal
 from tests.faults.service_scene import ServiceScene
 from tests.service import Service
 
-COMMAND = (sys.executable, "-m", "tests.faults.chaos.kubernetes_service", "run")
+COMMAND = (sys.executable, "-m", "tests.faults.chaos.kubernetes.service", "run")
 
 
 class KubernetesScene(ServiceScene):
     """Use as `with`. The kubeconfig in `directory` names the proxy; the test writes inside the server."""
 
-    def __init__(self, api: KubeApi, mongodb_port: int, database: str, directory: Path, **more: str) -> None:
+    def __init__(self, api: ChangeableKubeApi, mongodb_port: int, database: str, directory: Path, **more: str) -> None:
         self.api = api
         self._directory = directory
         self._kubeconfig = ""
@@ -32,8 +33,15 @@ class KubernetesScene(ServiceScene):
 
     def __enter__(self) -> Self:
         super().__enter__()
-        self._kubeconfig = kubeconfig(self._directory, f"http://{self.source_proxy.address}")
+        self.write_kubeconfig("")
         return self
+
+    def write_kubeconfig(self, token: str) -> None:
+        """Puts another kubeconfig in the place of the one there is, as a whole."""
+        beside = self._directory / "new"
+        beside.mkdir(exist_ok=True)
+        new = Path(kubeconfig(beside, f"http://{self.other_proxy.address}", token))
+        self._kubeconfig = str(new.replace(self._directory / new.name))
 
     @property
     def journal(self) -> KubernetesJournal:
@@ -44,4 +52,4 @@ class KubernetesScene(ServiceScene):
         source = {"type": "kubernetes", "api": DEPLOYMENTS.api, "plural": DEPLOYMENTS.plural}
         resources = {self.resource: {"source": {**source, "kubeconfig": self._kubeconfig}}}
         settings = {"MONGODB_URI": mongodb_uri, "RESOURCES": json.dumps(resources), **more}
-        return Service(settings, command=COMMAND)
+        return Service(settings, command=COMMAND, environ=self.environ)

@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.fakes.kube_api import KubeApi
 from tests.fakes.kube_store import Object
-from tests.faults.chaos.kubernetes_journal import KubernetesJournal
+from tests.faults.chaos.kubernetes.journal import KubernetesJournal
 from tests.faults.chaos.writer import Act, Writer
 
 _NAMES = 400
