@@ -67,6 +67,12 @@ class Allowances:
         with self._lock:
             self._unverified.clear()
 
+    @property
+    def unnoticed_seconds(self) -> float:
+        """How long something may stay unnoticed yet; 0 when all of it has to have been noticed."""
+        with self._lock:
+            return max((end - self._now() for end, _ in self._unnoticed), default=0.0)
+
     def is_unnoticed(self, key: str) -> bool:
         """Whether what is wrong with the key may not have been noticed yet."""
         with self._lock:

@@ -12,11 +12,12 @@ from kazoo.client import KazooClient
 from kazoo.exceptions import NoNodeError
 from kazoo.security import OPEN_ACL_UNSAFE, make_digest_acl
 
-from tests.faults.allowances import at_and_below
+from tests.faults.allowances import Keys, at_and_below
 from tests.faults.chaos.faults import LONG_SECONDS, Faults
 from tests.faults.chaos.schedule import EVERYTHING, Step, Target, kind
 from tests.faults.chaos.zookeeper.stage import ZooKeeperStage
 
+_CHANGED = 5
 _SOMEBODY_ELSE = [make_digest_acl("somebody", "else", all=True)]
 
 
@@ -36,9 +37,18 @@ def closed(client: KazooClient, path: str) -> Iterator[None]:
 def _closed_and_open(stage: ZooKeeperStage, step: Step) -> Iterator[None]:
     """Perhaps nobody looks while it is closed: then only a comparison finds what happened in there."""
     path = stage.a_subtree(step.count)
-    stage.allowances.unverified(at_and_below(path))
+    excuse = at_and_below(path)
+    stage.allowances.unverified(excuse)
     with closed(stage.zk, path):
+        _change_some(stage, excuse)
         yield
+
+
+def _change_some(stage: ZooKeeperStage, inside: Keys) -> None:
+    journal = stage.scene.journal
+    with stage.writer.held():
+        for key in [key for key in journal.keys if inside(key) and journal.exists(key)][:_CHANGED]:
+            journal.set(key, b"changed where it is closed")
 
 
 @contextmanager
@@ -52,6 +62,7 @@ def _seen_to_be_closed(stage: ZooKeeperStage, step: Step) -> Iterator[None]:
         named = stage.until(lambda: stage.unreadable(), LONG_SECONDS)
         if not named and stage.zk.exists(path):
             stage.claims.append(f"{path} is closed, a full sync was asked for, and nothing is named as unreadable")
+        _change_some(stage, excuse)
         yield
         stage.allowances.unnoticed(excuse)
     stage.allowances.unnoticed(excuse)
