@@ -68,6 +68,8 @@ class PublishingJournal(Histories[bytes]):
 
     def delete_all(self, numbers: Sequence[int]) -> None:
         """Deletes documents that exist."""
+        if not numbers:
+            return
         after: dict[str, bytes | None] = dict.fromkeys(self._keys_of(numbers))
         requests: list[_Write] = [DeleteOne({"_id": number}) for number in numbers]
         self._write(after, lambda: self.collection.bulk_write(requests, ordered=True))
