@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
 
 from hybridsync.dirty import DirtySet, Taken
 from hybridsync.errors import HybridSyncError
+from hybridsync.exceptions import shown_key
 from hybridsync.model import Change, Put, Record, Remove
-from hybridsync.refused_keys import RefusedKeys
+from hybridsync.refused_keys import RefusedKeys, Settled
 from hybridsync.sinks.base import Sink
 from hybridsync.sources.base import Source
 from hybridsync.status import Counters
 
 BATCH_KEYS = 1000
+
+TOLD_KEYS = 100
+"""So many keys of one outcome are named in the log; the rest is counted."""
 
 IN_FLIGHT = 4
 """Batches that are being written at once, where the sink keeps the newest of two states."""
@@ -28,8 +32,8 @@ class DirtyWriter:
     While some batches are being written the next one is read. Puts may overtake each other, where the sink
     keeps the newest version; a removal waits for everything before it, because a put that came late
     would bring back what was removed. Any other sink gets one batch at a time. `refused` are the keys that
-    the sink could not store, to be tried again. `on_written` is called after each acknowledgement; `committed_at`
-    and `on_propagation`: see `Resource`.
+    the sink could not store, to be tried again. `before_write` is awaited before each batch, `on_written` called after
+    each acknowledgement; `committed_at` and `on_propagation`: see `Resource`.
     """
 
     def __init__(
@@ -43,6 +47,7 @@ class DirtyWriter:
     ) -> None:
         self.on_propagation: list[Callable[[float], None]] = []
         self.refused = RefusedKeys()
+        self.before_write: Callable[[], Awaitable[None]] = _nothing
         self.on_written: Callable[[], None] = lambda: None
         self._dirty = dirty
         self._source = source
@@ -69,6 +74,7 @@ class DirtyWriter:
             changes = await self._source.read(taken)
             if any(isinstance(change, Remove) for change in changes):
                 await self.drain()
+            await self.before_write()
         except BaseException:
             self._dirty.give_back(taken)
             raise
@@ -89,10 +95,23 @@ class DirtyWriter:
         self._dirty.acknowledge(taken)
         self._counters.count_changes(applied)
         keys = [change.key for change in changes]
-        for key in self.refused.settle(keys, applied.failed, time.monotonic()):
-            self._log.error("a document could not be stored", key=key, reason=applied.failed[key])
+        self._tell(self.refused.settle(keys, applied.failed, time.monotonic()))
         self._report_propagation(changes)
         self.on_written()
+
+    def synced(self, failed: Mapping[str, str]) -> None:
+        """Takes what a full sync could not store: key → reason. It has tried everything."""
+        self._tell(self.refused.after_sync(failed, time.monotonic()))
+
+    def _tell(self, settled: Settled) -> None:
+        """A refusal is told when it begins, and when it ends."""
+        for key in settled.begun[:TOLD_KEYS]:
+            self._log.error("a document could not be stored", key=shown_key(key), reason=self.refused.reasons[key])
+        for key in settled.ended[:TOLD_KEYS]:
+            self._log.error("a document is no longer refused", key=shown_key(key))
+        for what, keys in (("could not be stored", settled.begun), ("are no longer refused", settled.ended)):
+            if len(keys) > TOLD_KEYS:
+                self._log.error(f"more documents {what}", count=len(keys) - TOLD_KEYS)
 
     async def drain(self) -> None:
         """Waits until nothing is being written. Raises what the sink raised meanwhile."""
@@ -129,3 +148,7 @@ class DirtyWriter:
             if committed is not None:
                 for listener in self.on_propagation:
                     listener(max(0.0, now - committed))
+
+
+async def _nothing() -> None:
+    """Nothing has to be done before a write."""

@@ -72,3 +72,11 @@ class SyncStalled(HybridSyncError):
 
 class Stopping(HybridSyncError):
     """The service is stopping and starts nothing new."""
+
+
+def describe(error: BaseException) -> str:
+    """An error as one line for people; the type's name only where hybridsync did not word it itself."""
+    text = " ".join(str(error).split())
+    if isinstance(error, HybridSyncError) and text:
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -11,33 +11,32 @@ A watch that resumes misses nothing: then the next proof closes the gap, and no 
 
 from __future__ import annotations
 
-from datetime import datetime
-
+from hybridsync.clock import Instant
 from hybridsync.dirty import DirtySet, Marker
 
 
 class Freshness:
     """Tracks proofs and gaps of one resource. `gap_since`: what is known to be missed at the start."""
 
-    def __init__(self, gap_since: datetime) -> None:
-        self._confirmed_at: datetime | None = None
-        self._gap_since: datetime | None = gap_since
-        self._awaited: tuple[datetime, Marker, str | None] | None = None
+    def __init__(self, gap_since: Instant) -> None:
+        self._confirmed: Instant | None = None
+        self._gap_since: Instant | None = gap_since
+        self._awaited: tuple[Instant, Marker, str | None] | None = None
         self._resumed = False
         self.position: str | None = None
         """Every change up to this position of the source is in the mirror; `None` when not known."""
 
     @property
-    def confirmed_at(self) -> datetime | None:
+    def confirmed(self) -> Instant | None:
         """Every change committed at the source before this moment is in the mirror."""
-        return self._confirmed_at
+        return self._confirmed
 
     @property
-    def gap_since(self) -> datetime | None:
+    def gap_since(self) -> Instant | None:
         """Since when events may have been missed and not yet made good."""
         return self._gap_since
 
-    def open_gap(self, now: datetime) -> None:
+    def open_gap(self, now: Instant) -> None:
         """Says that events may be missed from here on.
 
         A lost connection is noticed late, so the gap reaches back to the last proof.
@@ -45,9 +44,15 @@ class Freshness:
         self._awaited = None
         self._resumed = False
         if self._gap_since is None:
-            self._gap_since = min(self._confirmed_at or now, now)
+            self._gap_since = min(self._confirmed or now, now)
 
-    def close_gap(self, listed_from: datetime, position: str | None = None) -> None:
+    def withdraw(self, now: Instant) -> None:
+        """Says that the mirror itself may be another, so that nothing at all is known of what it holds."""
+        self.open_gap(now)
+        self._confirmed = None
+        self.position = None
+
+    def close_gap(self, listed_from: Instant, position: str | None = None) -> None:
         """Says that a full sync succeeded whose listing began at `listed_from`, under an armed watch.
 
         `position`: what the listing was good for.
@@ -61,7 +66,7 @@ class Freshness:
         """Says that the watch goes on exactly at `position`: the next proof covers the gap as well."""
         self._resumed = True
 
-    def answered(self, asked: datetime, marker: Marker, position: str | None = None) -> None:
+    def answered(self, asked: Instant, marker: Marker, position: str | None = None) -> None:
         """Takes an answer to a question asked at `asked`.
 
         `marker` and the watch's `position` were taken together when the answer arrived.
@@ -81,6 +86,6 @@ class Freshness:
             self.position = position
             self._advance(asked)
 
-    def _advance(self, moment: datetime) -> None:
-        if self._confirmed_at is None or moment > self._confirmed_at:
-            self._confirmed_at = moment
+    def _advance(self, moment: Instant) -> None:
+        if self._confirmed is None or moment > self._confirmed:
+            self._confirmed = moment

@@ -17,15 +17,16 @@ from contextlib import aclosing
 from itertools import islice, repeat
 from operator import itemgetter
 
-from hybridsync.errors import ListingFailed, SweepRefused, SyncStalled
+from hybridsync.errors import ListingFailed, SyncStalled
 from hybridsync.give_way import MANY_RECORDS, give_way
 from hybridsync.model import Applied, Batch, Change, Index, Listing, Put, Record, Remove
 from hybridsync.sinks.base import Sink
 from hybridsync.sources.base import Source
 from hybridsync.status import Progress
+from hybridsync.subtrees import not_named
+from hybridsync.sweep_guard import SweepGuard, SweepRules
 from hybridsync.write_pipeline import WritePipeline
 
-GUARDED_FROM_RECORDS = 100
 HOLD_BYTES = 64 * 2**20
 BATCH_RECORDS = 1000
 BATCH_BYTES = 4 * 2**20
@@ -39,18 +40,19 @@ _new = tuple.__new__
 class FullSync:
     """Runs once. `progress` and `failed` (key → reason of documents that could not be stored) are live.
 
-    `sweep_limit_percent`: see the module; 100 turns the guard off. `stall_seconds`: how long it may
-    go without any progress.
+    `rules`: of the sweep guard, see the module. `stall_seconds`: how long it may go without any progress.
     """
 
-    def __init__(self, source: Source, sink: Sink, *, sweep_limit_percent: float, stall_seconds: float) -> None:
+    def __init__(self, source: Source, sink: Sink, *, rules: SweepRules, stall_seconds: float) -> None:
         self.listing = Listing()
         self.failed: dict[str, str] = {}
         self.generation = 0
         """Of the sink, when its index was read."""
         self._source = source
         self._sink = sink
-        self._limit = sweep_limit_percent
+        self.rules = rules
+        self.mirror: str | None = None
+        """What holds the records, see `Sink.identity`; from before the first write."""
         self._stall_seconds = stall_seconds
         self._progress = Progress()
         self._started = time.monotonic()
@@ -73,6 +75,7 @@ class FullSync:
             async with asyncio.timeout(self._stall_seconds) as self._deadline:
                 await self._sink.prepare()
                 self.generation = self._sink.generation
+                self.mirror = await self._sink.identity()
                 if not await self._attempt(hold=True):
                     await self._attempt(hold=False)
         except TimeoutError as error:
@@ -84,8 +87,8 @@ class FullSync:
         """One listing. False when so much had to be held back that a second one must do the writing."""
         self._restart_counters()
         index = await self._load_index()
-        guard = _SweepGuard(len(index), self._limit)
-        held = _Held() if hold and guard.active else None
+        guard = SweepGuard(len(index), self.rules)
+        held = _Held() if hold and guard.counts else None
         changes: list[Change] = []
         size = 0
         async with (
@@ -114,8 +117,11 @@ class FullSync:
                     changes, size = [], 0
             if self.listing.position is None:
                 raise ListingFailed(f"{self._source.description}: the listing ended without a position")
-            if guard.active:
-                guard.check(await self._count_gone(index), "changed" if hold else "removed")
+            read, root_missing = self._progress.read, self.listing.root_missing
+            if guard.must_count(read, root_missing=root_missing):
+                gone = await self._count_gone(index)
+                spared = "changed" if hold else "removed"
+                guard.check(gone, read, self._source.description, spared, root_missing=root_missing)
             if held is not None:
                 if held.overflowed:
                     return False
@@ -127,6 +133,7 @@ class FullSync:
 
     def _restart_counters(self) -> None:
         self.listing.position = None
+        self.listing.root_missing = False
         self.listing.unreadable.clear()
         self.failed.clear()
         self._progress = Progress()
@@ -159,15 +166,8 @@ class FullSync:
 
     def _gone(self, index: Index) -> Iterator[Remove]:
         """What the mirror holds and the source does not; what may not be read, or breaks rules, is not gone."""
-        invalid = self._source.invalid
-        kept = frozenset(self.listing.unreadable)
-        below = tuple(root.rstrip("/") + "/" for root in kept)
-        for key, version in index.items():
-            if key in invalid:
-                continue
-            if kept and (key in kept or key.startswith(below)):
-                continue
-            yield Remove(key, seen=version)
+        for key in not_named(index, self.listing.unreadable, self._source.invalid):
+            yield Remove(key, seen=index[key])
 
     async def _submit(self, pipeline: WritePipeline, changes: Iterable[Change]) -> None:
         rest = iter(changes)
@@ -203,28 +203,3 @@ class _Held:
             self.changes.clear()
         else:
             self.changes.extend(changes)
-
-
-class _SweepGuard:
-    """Refuses to remove more than `limit` percent of a mirror of `records` records."""
-
-    def __init__(self, records: int, limit: float) -> None:
-        self._records = records
-        self._limit = limit
-        self._allowed = records * limit / 100
-        self.active = records >= GUARDED_FROM_RECORDS and limit < 100
-        self.alive = 0
-
-    @property
-    def content(self) -> bool:
-        """Whether so much of the mirror was seen alive that the guard can no longer refuse."""
-        return not self.active or self._records - self.alive <= self._allowed
-
-    def check(self, gone: int, spared: str) -> None:
-        """Raises `SweepRefused` when too much is gone, and says that nothing was `spared`."""
-        if self.active and gone > self._allowed:
-            raise SweepRefused(
-                f"{gone} of {self._records} records of the mirror are gone at the source, more than "
-                f"SWEEP_LIMIT_PERCENT={self._limit:g} allows; nothing was {spared}. If that is right, "
-                "sync once with HYBRIDSYNC_SWEEP_LIMIT_PERCENT=100"
-            )

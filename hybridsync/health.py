@@ -15,7 +15,7 @@ from aiohttp.hdrs import METH_ANY
 from aiohttp.typedefs import Handler
 
 from hybridsync import health_trigger, openapi
-from hybridsync.health_json import NO_STORE, Json, one_line, readiness_json, sync_json
+from hybridsync.health_json import NO_STORE, Json, excepted_json, one_line, readiness_json, sync_json
 from hybridsync.metrics import Metrics
 from hybridsync.version import version
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hybridsync.manager import HybridSyncManager
 
 PREFIXES = ("", "/api/v1")
+EXCEPTIONS_A_PAGE = 1000
 
 
 def answer(body: Json, *, status: int = 200) -> web.Response:
@@ -47,6 +48,7 @@ class HealthRoutes:
             "/health/startup": self.startup,
             "/health/ready": self.ready,
             "/health/sync": self.sync,
+            "/health/sync/exceptions": self.exceptions,
             "/metrics": self.metrics,
         }
         routes: list[web.AbstractRoute] = []
@@ -114,6 +116,21 @@ class HealthRoutes:
         manager = self._manager
         return answer(sync_json(manager.readiness().ready, manager.instance, manager.statuses()))
 
+    async def exceptions(self, request: web.Request) -> web.Response:
+        """All exceptions of one resource, a page at a time, in the order of their keys."""
+        known = {status.name: status.exceptions for status in self._manager.statuses()}
+        name = request.query.get("resource")
+        if unknown := sorted(set(request.query) - {"resource", "after"}):
+            return answer(_error(f"unknown parameter {unknown[0]!r}: allowed are resource and after"), status=400)
+        if name is None:
+            return answer(_error(f"the parameter resource is missing; known: {', '.join(known)}"), status=400)
+        if name not in known:
+            body = _error(f"unknown resource {name!r}; known: {', '.join(known)}") | {"unknown": [one_line(name)]}
+            return answer(body, status=404)
+        page = known[name].page(request.query.get("after", ""), EXCEPTIONS_A_PAGE)
+        more = page[-1].key if len(page) >= EXCEPTIONS_A_PAGE else None
+        return answer({"exceptions": [excepted_json(one) for one in page], "next": more})
+
     async def trigger(self, request: web.Request) -> web.Response:
         """Starts full syncs."""
         return await health_trigger.trigger(request, self._manager, self._control_token)
@@ -122,6 +139,10 @@ class HealthRoutes:
         """What Prometheus sees."""
         body, content_type = self._metrics.render(request.headers.get("Accept", ""))
         return web.Response(body=body, headers={"Content-Type": content_type, **NO_STORE})
+
+
+def _error(text: str) -> Json:
+    return {"error": one_line(text)}
 
 
 def _only(allowed: str) -> Handler:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from itertools import islice
 from typing import Any, TypeAlias
 
+from hybridsync.clock import utc_now
 from hybridsync.decision import Decision
+from hybridsync.exceptions import Excepted, ExceptionKind, Exceptions
 from hybridsync.state import SyncStatus
 from hybridsync.status import Progress, Readiness, ResourceStatus, SyncResult, VerifyOutcome
 
@@ -16,16 +17,20 @@ Json: TypeAlias = dict[str, Any]
 NO_STORE = {"Cache-Control": "no-store"}
 """The header of every answer: an old answer of a probe is worse than none."""
 
-_INVALID_SHOWN = 20
+_EXCEPTIONS_SHOWN = 20
 
 _LONGEST_LINE = 500
 """Characters of an error that are shown: a probe's answer stays readable."""
 
 
 def iso(moment: datetime | None) -> str | None:
-    """ISO 8601 in UTC with milliseconds and `Z`. Cut, not rounded: a promise is never dated too late."""
+    """ISO 8601 in UTC with milliseconds and `Z`. Cut, not rounded: a promise is never dated too late.
+
+    What lies ahead of a clock that was set back is told as now.
+    """
     if moment is None:
         return None
+    moment = min(moment, utc_now())
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -48,14 +53,29 @@ def decision_json(decision: Decision) -> Json:
         "mode": decision.mode.value,
         "action": decision.action.value,
         "reason": decision.reason.value,
+        "blocking": decision.blocking,
         "detail": one_line(decision.detail),
     }
 
 
-def invalid_json(invalid: Mapping[str, str]) -> Json:
-    """How many records break the rules of the resource, and the first few with the rule."""
-    first = islice(invalid.items(), _INVALID_SHOWN)
-    return {"count": len(invalid), "first": [{"key": key, "message": one_line(message)} for key, message in first]}
+def exceptions_json(exceptions: Exceptions) -> Json:
+    """How many records are not in the mirror as they should be, by kind, and some of them."""
+    counts = {kind.value: exceptions.count(kind) for kind in ExceptionKind}
+    return {**counts, "first": [excepted_json(one) for one in exceptions.first(_EXCEPTIONS_SHOWN)]}
+
+
+def excepted_json(one: Excepted) -> Json:
+    """One of them."""
+    return {"key": one.key, "kind": one.kind.value, "why": one.why}
+
+
+def invalid_json(exceptions: Exceptions) -> Json:
+    """The invalid ones by themselves, in the words of versions that knew no other exceptions."""
+    first = exceptions.first(_EXCEPTIONS_SHOWN, ExceptionKind.INVALID)
+    return {
+        "count": exceptions.count(ExceptionKind.INVALID),
+        "first": [{"key": one.key, "message": one.why} for one in first],
+    }
 
 
 def progress_json(progress: Progress) -> Json:
@@ -136,7 +156,8 @@ def resource_json(status: ResourceStatus) -> Json:
         "progress": None if status.progress is None else progress_json(status.progress),
         "lastResult": None if status.last_result is None else result_json(status.last_result),
         "lastVerify": None if status.last_verify is None else verify_json(status.last_verify),
-        "invalid": invalid_json(status.invalid),
+        "exceptions": exceptions_json(status.exceptions),
+        "invalid": invalid_json(status.exceptions),
     }
 
 

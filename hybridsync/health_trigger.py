@@ -30,7 +30,7 @@ LARGEST_BODY = 64 * 1024
 BODY_DEADLINE_SECONDS = 10.0
 """A body of at most 64 KiB arrives within this, or the request is given up."""
 
-_KEYS = ("resources", "wait")
+_KEYS = ("resources", "wait", "allowSweep")
 _FORWARDED_FOR = re.compile(r'(?i)^(?:.*;)?\s*for\s*=\s*"?([^";]*)"?.*$')
 """The address in one element of the header `Forwarded` (RFC 7239)."""
 
@@ -51,6 +51,7 @@ class TriggerRequest:
 
     resources: tuple[str, ...] | None = None
     wait: bool = False
+    allow_sweep: bool = False
 
 
 def parse_body(body: bytes) -> TriggerRequest:
@@ -60,18 +61,23 @@ def parse_body(body: bytes) -> TriggerRequest:
     asked = _json_object(body)
     unknown = sorted(set(asked) - set(_KEYS))
     if unknown:
-        raise Refusal(400, f"unknown key {_shown(unknown[0])}: the body may hold 'resources' and 'wait'")
-    wait = asked.get("wait", False)
-    if not isinstance(wait, bool):
-        raise Refusal(400, "'wait' must be true or false")
+        raise Refusal(400, f"unknown key {_shown(unknown[0])}: the body may hold 'resources', 'wait' and 'allowSweep'")
+    wait, allow_sweep = (_flag(asked, name) for name in ("wait", "allowSweep"))
     if "resources" not in asked:
-        return TriggerRequest(wait=wait)
+        return TriggerRequest(wait=wait, allow_sweep=allow_sweep)
     names = asked["resources"]
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise Refusal(400, "'resources' must be a list of resource names")
     if not names:
         raise Refusal(400, "'resources' is empty: name at least one resource, or leave it out for all")
-    return TriggerRequest(tuple(dict.fromkeys(names)), wait)
+    return TriggerRequest(tuple(dict.fromkeys(names)), wait, allow_sweep)
+
+
+def _flag(asked: dict[str, Any], name: str) -> bool:
+    flag = asked.get(name, False)
+    if not isinstance(flag, bool):
+        raise Refusal(400, f"'{name}' must be true or false")
+    return flag
 
 
 def _json_object(body: bytes) -> dict[str, Any]:
@@ -225,7 +231,8 @@ async def _trigger(request: web.Request, manager: HybridSyncManager, control_tok
     _check_names(asked.resources, manager.resource_names)
     _check_running(manager)
     try:
-        started = manager.trigger(None if asked.resources is None else list(asked.resources))
+        names = None if asked.resources is None else list(asked.resources)
+        started = manager.trigger(names, allow_sweep=asked.allow_sweep)
     except Stopping:
         raise _stopping() from None
     if not asked.wait:

@@ -16,9 +16,18 @@ from contextlib import AsyncExitStack, suppress
 
 import structlog
 
+from hybridsync.clock import Instant
 from hybridsync.dirty import DirtySet
 from hybridsync.dirty_writer import DirtyWriter
-from hybridsync.errors import HybridSyncError, PositionExpired, SinkError, SourceDisconnected, SourceError
+from hybridsync.errors import (
+    HybridSyncError,
+    PositionExpired,
+    SinkError,
+    SinkUnavailable,
+    SourceDisconnected,
+    SourceError,
+    describe,
+)
 from hybridsync.freshness import Freshness
 from hybridsync.options import ResourceOptions
 from hybridsync.owed_sync import OwedSync
@@ -26,8 +35,8 @@ from hybridsync.proofs import Proofs
 from hybridsync.recovery import Backoff, ExpiryPace, RecoveryLadder, spread
 from hybridsync.sources.base import Source, Watch
 from hybridsync.state_keeper import StateKeeper
-from hybridsync.status import Counters, InformerState, Trigger, utc_now
-from hybridsync.sync_runner import SyncRunner, describe
+from hybridsync.status import Counters, InformerState, Trigger
+from hybridsync.sync_runner import SyncRunner
 
 FLUSH_SECONDS = 3.0
 
@@ -51,22 +60,29 @@ class Informer:
         log: structlog.stdlib.BoundLogger,
     ) -> None:
         self.state = InformerState.STOPPED
-        self.since = utc_now()
+        self.since = Instant.now()
         self.error: str | None = None
         self.parked = False
         self.synced = False
         self.proofs = Proofs(dirty, keeper, writer.refused, options.confirm_interval_seconds)
-        self.owed = OwedSync(options.periodic_sync_interval_hours, Backoff(*options.failed_sync_backoff))
+        self.owed = OwedSync(
+            options.periodic_sync_interval_hours,
+            Backoff(*options.failed_sync_backoff),
+            Backoff(*options.reconnect_backoff),
+        )
         self.ladder = RecoveryLadder(options.informer_max_reconnects, Backoff(*options.reconnect_backoff))
         self.stopping = asyncio.Event()
         self.reread: Callable[[Sequence[str]], None] = lambda _: None
         """Has keys read and written again; see `Resource.reread`."""
+        self.on_resumed: Callable[[], None] = lambda: None
+        """Told when a watch goes on where one before it was."""
         self._source = source
         self._dirty = dirty
         self._writer = writer
         writer.on_written = self._on_written
+        writer.before_write = self._note_removal
         self._runner = runner
-        runner.on_failed = lambda failed: writer.refused.after_sync(failed, time.monotonic())
+        runner.on_failed = writer.synced
         self._keeper = keeper
         self._options = options
         self._counters = counters
@@ -79,6 +95,10 @@ class Informer:
         self._watch: Watch | None = None
         self._not_before = 0.0
         self._away_since: float | None = None
+        self._told_before = 0
+        self._failed_in_sync = False
+        self._removal_saved = False
+        self.proofs.on_failure = self._tell_no_proof
 
     @property
     def freshness(self) -> Freshness:
@@ -91,9 +111,10 @@ class Informer:
 
     @property
     def in_sync(self) -> bool:
-        """Watching, no gap, nothing pending; and no doubt: an overdue proof is one."""
+        """Watching, no gap, nothing pending; and no doubt: a proof that failed or is overdue is one."""
         return (
             self.state is InformerState.WATCHING
+            and self.proofs.failure is None
             and self.freshness.gap_since is None
             and not len(self._dirty)
             and not self._dirty.overflowed
@@ -104,7 +125,7 @@ class Informer:
         """Moves to `state`, now."""
         if state is not self.state:
             self.state = state
-            self.since = utc_now()
+            self.since = Instant.now()
 
     def stop(self) -> None:
         """Makes `run` end in good order: what is pending is flushed first."""
@@ -170,7 +191,8 @@ class Informer:
         """Watches until the connection is lost or the service stops."""
         async with AsyncExitStack() as armed:
             with self._runner.refusing():
-                watch = await armed.enter_async_context(self._source.watch(self._dirty, self.freshness.position))
+                watch = await armed.enter_async_context(self._source.watch(self._dirty, self._resume_from()))
+            self._told_before = self._counters.events
             watch.lost.add_done_callback(lambda _: self._on_lost())
             self._watch = watch
             if watch.resumed:
@@ -185,15 +207,25 @@ class Informer:
             try:
                 await self._work(watch, prover)
             finally:
-                self.freshness.open_gap(utc_now())
+                self.freshness.open_gap(Instant.now())
                 self._watch = None
                 prover.cancel()
                 await self._writer.abandon()
                 await asyncio.wait({prover})
 
+    def _resume_from(self) -> str | None:
+        """Where the watch may go on; not where another server was."""
+        position, of, place = self.freshness.position, self.proofs.place, self._source.place
+        self.proofs.place = place
+        if position is not None and of != place:
+            self._log.warning("nothing is resumed: the position is that of another server", was=of, now=place)
+            self.freshness.position = position = None
+        return position
+
     def _resumed(self) -> None:
         """Nothing was missed: no full sync is owed for the gap, if the mirror was whole before it."""
         self.freshness.resumed()
+        self.on_resumed()
         if self._keeper.completed:
             self.owed.forgive(Trigger.CATCH_UP, Trigger.RECONNECT)
         self._log.info("the watch goes on where it was", position=self.freshness.position)
@@ -201,7 +233,7 @@ class Informer:
     def _on_lost(self) -> None:
         """Says at once what is lost, whatever the informer is busy with."""
         if not self.stopping.is_set():
-            self.freshness.open_gap(utc_now())
+            self.freshness.open_gap(Instant.now())
             self.set_state(InformerState.DISCONNECTED)
         self._wake.set()
 
@@ -219,6 +251,7 @@ class Informer:
                 self._start_over(self._dirty.reason)
             elif self._runner.sink_lost and self.owed.trigger is None:
                 self._start_over("what was written may be gone")
+                self.freshness.withdraw(Instant.now())
             if time.monotonic() >= self._writer.refused.next_due:
                 self.reread(self._writer.refused.due(time.monotonic()))
             if self._runner.wanted or self.owed.is_due(time.monotonic()):
@@ -246,6 +279,16 @@ class Informer:
             self._log.warning("changes wait", pending=len(self._dirty), error=self.error)
             await self._pause(self._write_retry.next_delay())
 
+    async def _note_removal(self) -> None:
+        """That the root is gone is remembered before anything is removed for it. Raises `SinkError`."""
+        if self._source.removal_seen != self._removal_saved:
+            seen = self._source.removal_seen
+            await self._keeper.save(removal_seen=seen)
+            self._removal_saved = seen
+
+    def _tell_no_proof(self, reason: str) -> None:
+        self._log.warning("the source gives no proof, it is asked again", error=reason)
+
     def _on_written(self) -> None:
         self._write_retry.reset()
         self.error = None
@@ -254,7 +297,8 @@ class Informer:
 
     def _start_over(self, why: str) -> None:
         self._log.warning(f"{why}: a full sync makes it good", pending=len(self._dirty))
-        self.freshness.open_gap(utc_now())
+        self.freshness.open_gap(Instant.now())
+        self.freshness.position = None  # no event that is replayed would tell of it
         self._dirty.clear()
         self.owed.owe(Trigger.RECONNECT)
 
@@ -263,7 +307,7 @@ class Informer:
         trigger = self.owed.trigger or Trigger.MANUAL
         with suppress(SinkError):  # its keys are dirty as before, and the sync writes them, too
             await self._writer.drain()
-        before, listed_from = self.state, utc_now()
+        before, listed_from = self.state, Instant.now()
         self.set_state(InformerState.RESYNCING)
         try:
             resumable = self._watch is not None and self._watch.position is not None
@@ -278,7 +322,8 @@ class Informer:
             if self.ladder.exhausted:
                 self.ladder.reset()
             return
-        self.owed.failed(trigger, time.monotonic())
+        self.owed.failed(trigger, time.monotonic(), soon=isinstance(error, SinkUnavailable))
+        self._failed_in_sync = isinstance(error, SourceDisconnected)
         if isinstance(error, SourceDisconnected | PositionExpired) or not isinstance(error, HybridSyncError):
             raise error
 
@@ -286,9 +331,13 @@ class Informer:
 
     async def _lost(self, error: SourceError) -> None:
         """Climbs the recovery ladder: says what is lost, which full sync is owed, and waits its turn."""
-        self.freshness.open_gap(utc_now())
+        self.freshness.open_gap(Instant.now())
+        if self._dirty.overflowed:
+            self.freshness.position = None  # something changed that a watch which resumes would not tell
         self._dirty.clear()
         self.set_state(InformerState.DISCONNECTED)
+        delivered, self._told_before = self._counters.events > self._told_before, self._counters.events
+        failed_in_sync, self._failed_in_sync = self._failed_in_sync, False
         self._away_since = self._away_since or time.monotonic()
         self.error = describe(error)
         if self.stopping.is_set():
@@ -310,16 +359,16 @@ class Informer:
             owed = Trigger.EXPIRED
         else:
             self._counters.reconnects += 1
-            delay, owed = self.ladder.disconnected(time.monotonic()), self.ladder.trigger()
+            delay, owed = self.ladder.disconnected(time.monotonic(), delivered=delivered), self.ladder.trigger()
             self._not_before = time.monotonic() + delay
             self._keeper.save_soon(informer_reconnect_count=self.ladder.failures)
         needs_consent = owed is not Trigger.RECONNECT
         if self._was_watching or needs_consent:
-            self.owed.owe(owed, instead_of=(Trigger.RECONNECT,))
+            self.owed.owe(owed, instead_of=(Trigger.RECONNECT,), at_once=not failed_in_sync)
         self._log.warning(
             "watch lost" if self._was_watching else "cannot connect",
             error=self.error,
-            gap_since=str(self.freshness.gap_since),
+            gap_since=str(self.freshness.gap_since and self.freshness.gap_since.shown),
             failures=self.ladder.failures,
             next_try_seconds=round(delay, 2),
         )

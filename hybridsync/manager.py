@@ -18,8 +18,9 @@ from hybridsync.decision import Decision
 from hybridsync.errors import HybridSyncError, SinkError, Stopping
 from hybridsync.informer import FLUSH_SECONDS
 from hybridsync.periodic_verify import PeriodicVerify
+from hybridsync.preview import Preview
 from hybridsync.resource import Resource
-from hybridsync.status import Counters, Readiness, ResourceStatus, SyncResult, utc_now
+from hybridsync.status import Counters, Readiness, ResourceStatus, SyncResult
 from hybridsync.supervisor import Supervised
 from hybridsync.verify import VerifyReport, verify
 
@@ -72,9 +73,8 @@ class HybridSyncManager:
         self._options = options
         self._informers = [Supervised(f"resource {resource.name}", resource.run) for resource in resources]
         self._others = [Supervised("mongodb monitor", self._watch_mongodb)]
-        if options.verify_interval_hours > 0:
-            periodic = PeriodicVerify(resources, options.verify_interval_hours)
-            self._others.append(Supervised("periodic verify", periodic.run))
+        periodic = PeriodicVerify(resources, options.verify_interval_hours)
+        self._others.append(Supervised("periodic verify", periodic.run))
 
     # -- life -------------------------------------------------------------------------------------
 
@@ -149,10 +149,9 @@ class HybridSyncManager:
         return Readiness(True, None, ())
 
     def _unconfirmed(self, limit: float) -> Iterable[str]:
-        now = utc_now()
         for name, resource in self._resources.items():
-            confirmed = resource.confirmed_at
-            if confirmed is None or (now - confirmed).total_seconds() > limit:
+            confirmed = resource.confirmed
+            if confirmed is None or confirmed.age_seconds > limit:
                 yield name
 
     def dead_tasks(self) -> list[str]:
@@ -169,10 +168,10 @@ class HybridSyncManager:
 
     # -- requests ---------------------------------------------------------------------------------
 
-    def trigger(self, names: Sequence[str] | None) -> Triggered:
+    def trigger(self, names: Sequence[str] | None, *, allow_sweep: bool = False) -> Triggered:
         """Asks for a full sync of the named resources (`None`: all), each of which must exist.
 
-        Raises `Stopping`, and `KeyError` for a name that is not known.
+        `allow_sweep`: this once without the sweep guard. Raises `Stopping`, and `KeyError` for an unknown name.
         """
         if self.stopping:
             raise Stopping("the service is stopping")
@@ -181,7 +180,7 @@ class HybridSyncManager:
         return Triggered(
             accepted=[resource.name for resource in chosen if resource.name not in running],
             already_running=running,
-            results={resource.name: resource.request_sync() for resource in chosen},
+            results={resource.name: resource.request_sync(allow_sweep=allow_sweep) for resource in chosen},
         )
 
     def add_sync_listener(self, listener: Callable[[str, SyncResult], None]) -> None:
@@ -196,9 +195,10 @@ class HybridSyncManager:
 
     # -- the command line -------------------------------------------------------------------------
 
-    async def plan(self) -> dict[str, Decision]:
-        """What start-up would decide for each resource. Writes nothing. Raises `SinkError`."""
-        return {name: await resource.plan() for name, resource in self._resources.items()}
+    async def plan(self) -> dict[str, tuple[Decision, Preview]]:
+        """What start-up would decide for each resource, and what a sync would do. Raises `SinkError`."""
+        decisions = {name: await resource.plan() for name, resource in self._resources.items()}
+        return {name: (made, await self._resources[name].preview()) for name, made in decisions.items()}
 
     async def sync_once(
         self, names: Sequence[str], on_progress: Callable[[ResourceStatus], None] = lambda _: None

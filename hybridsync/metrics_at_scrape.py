@@ -16,6 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from hybridsync.exceptions import ExceptionKind
 from hybridsync.state import SyncStatus
 from hybridsync.status import Counters, InformerState, ResourceStatus, Trigger
 from hybridsync.version import version
@@ -68,6 +69,7 @@ class ManagerCollector(Collector):
         records = _per_resource("records", "Records in the mirror: counted by the last full sync, and changes since.")
         pending = _per_resource("pending_changes", "Changed keys that the mirror has not acknowledged yet.")
         invalid = _per_resource("invalid_records", "Records that break the rules of the resource and are held back.")
+        exceptions = _family("exceptions", "Records that are not in the mirror as they should be.", "resource", "kind")
         counters = self._manager.counters
         for status in statuses:
             label = [status.name]
@@ -76,8 +78,10 @@ class ManagerCollector(Collector):
             in_sync.add_metric(label, float(status.in_sync))
             records.add_metric(label, float(max(0, (status.state.last_sync_count or 0) + since)))
             pending.add_metric(label, float(status.pending))
-            invalid.add_metric(label, float(len(status.invalid)))
-        yield from (stale, in_sync, records, pending, invalid)
+            invalid.add_metric(label, float(status.exceptions.count(ExceptionKind.INVALID)))
+            for kind in ExceptionKind:
+                exceptions.add_metric([status.name, kind.value], float(status.exceptions.count(kind)))
+        yield from (stale, in_sync, records, pending, invalid, exceptions)
 
     def _counters(self) -> Iterator[Metric]:
         families = {field: _counter(name, text) for field, name, text in _COUNTERS}

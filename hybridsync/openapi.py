@@ -69,6 +69,7 @@ def _paths() -> dict[str, Document]:
         "/health/sync": _readable(
             "sync", "Everything that is known about each resource", {200: ("Always", "SyncReport")}
         ),
+        "/health/sync/exceptions": _exceptions(),
         "/health/sync/trigger": {"post": _trigger()},
         "/metrics": _metrics(),
         PATH: _own_document(),
@@ -78,6 +79,27 @@ def _paths() -> dict[str, Document]:
 def _readable(name: str, summary: str, answers: dict[int, tuple[str, str]]) -> Document:
     responses = {str(status): _json(text, schema) for status, (text, schema) in answers.items()}
     return _get_and_head(name, summary, responses)
+
+
+def _exceptions() -> Document:
+    """The one route that is asked with parameters."""
+    answers = {
+        "200": _json("A page of them, in the order of keys", "ExceptionsPage"),
+        "400": _json("The resource is missing, or a parameter is unknown", "Error"),
+        "404": _json("The resource is unknown", "UnknownResources"),
+    }
+    item = _get_and_head("exceptions", "What is not in the mirror of a resource as it should be, and why", answers)
+    parameters = [
+        {"name": "resource", "in": "query", "required": True, "schema": {"type": "string"}},
+        {
+            "name": "after",
+            "in": "query",
+            "required": False,
+            "schema": {"type": "string"},
+            "description": "`next` of the page before",
+        },
+    ]
+    return {method: {**operation, "parameters": parameters} for method, operation in item.items()}
 
 
 def _get_and_head(name: str, summary: str, responses: Document) -> Document:

@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Any, TypeAlias
 
 from hybridsync.decision import Action, Mode, Reason
+from hybridsync.exceptions import ExceptionKind
 from hybridsync.state import SyncStatus
 from hybridsync.status import InformerState, Trigger
 
@@ -75,6 +76,10 @@ _INVALID = exactly(
     }
 )
 
+_EXCEPTED = exactly({"key": TEXT, "kind": words(ExceptionKind), "why": TEXT})
+
+_EXCEPTIONS = exactly({**{kind.value: COUNT for kind in ExceptionKind}, "first": {"type": "array", "items": _EXCEPTED}})
+
 _RESOURCE = exactly(
     {
         "resourceType": TEXT,
@@ -92,6 +97,7 @@ _RESOURCE = exactly(
         "confirmedAt": nullable(MOMENT),
         "gapSince": nullable(MOMENT),
         "decision": nullable(ref("Decision")),
+        "exceptions": ref("Exceptions"),
         "informer": ref("Informer"),
         "progress": nullable(ref("Progress")),
         "lastResult": nullable(ref("SyncResult")),
@@ -129,7 +135,17 @@ SCHEMAS: dict[str, Schema] = {
         {name: COUNT for name in ("total", "completed", "failed", "inProgress", "never", "stale")},
     ),
     "Resource": _RESOURCE,
-    "Decision": exactly({"mode": words(Mode), "action": words(Action), "reason": words(Reason), "detail": TEXT}),
+    "Decision": exactly(
+        {
+            "mode": words(Mode),
+            "action": words(Action),
+            "reason": words(Reason),
+            "blocking": FLAG,
+            "detail": TEXT,
+        }
+    ),
+    "Exceptions": _EXCEPTIONS,
+    "ExceptionsPage": exactly({"exceptions": {"type": "array", "items": _EXCEPTED}, "next": nullable(TEXT)}),
     "Informer": exactly(
         {"state": words(InformerState), "since": MOMENT, "lastEventTime": nullable(MOMENT), "pending": COUNT}
     ),
@@ -153,6 +169,7 @@ SCHEMAS: dict[str, Schema] = {
                 "description": "Names of resources; all when left out",
             },
             "wait": {"type": "boolean", "default": False, "description": "Answer when the syncs have ended"},
+            "allowSweep": {"type": "boolean", "default": False, "description": "This once without the sweep guard"},
         },
         "additionalProperties": False,
     },

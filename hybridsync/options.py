@@ -11,6 +11,8 @@ from hybridsync.decision import Mode
 class ResourceOptions:
     """Names and units as in docs/configuration.md; back-offs are (first, largest) delay in seconds.
 
+    `reconnect_backoff` is short at its longest: a server that is back is used within seconds. What costs it much, a
+    full sync that failed at the source, waits for `failed_sync_backoff`.
     `dirty_limit`: distinct changed keys remembered at most; past it a full sync replaces them.
     """
 
@@ -23,6 +25,6 @@ class ResourceOptions:
     sync_timeout_seconds: float = 600.0
     confirm_interval_seconds: float = 1.0
     sweep_limit_percent: float = 50.0
-    reconnect_backoff: tuple[float, float] = (0.8, 30.0)
+    reconnect_backoff: tuple[float, float] = (0.8, 4.0)
     failed_sync_backoff: tuple[float, float] = (2.0, 120.0)
     dirty_limit: int = 200_000

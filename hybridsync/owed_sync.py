@@ -15,20 +15,26 @@ NEVER = float("inf")
 class OwedSync:
     """A debt that only a successful full sync pays; a failed one is tried again after `retry`.
 
+    `soon`: the wait after one that failed at the sink, which costs the source nothing.
     `periodic_hours`: how often one falls due by itself, jittered by ±10 %; 0 turns that off.
     """
 
     periodic_hours: float
     retry: Backoff = field(default_factory=Backoff)
+    soon: Backoff = field(default_factory=Backoff)
     trigger: Trigger | None = None
     _retry_at: float = 0.0
     _periodic_at: float = NEVER
 
-    def owe(self, trigger: Trigger, *, instead_of: tuple[Trigger, ...] = ()) -> None:
-        """Owes a sync at once. One that is owed already keeps its name, unless it is in `instead_of`."""
+    def owe(self, trigger: Trigger, *, instead_of: tuple[Trigger, ...] = (), at_once: bool = True) -> None:
+        """Owes a sync. One that is owed already keeps its name, unless it is in `instead_of`.
+
+        Not `at_once`: the wait after a failure stands, since it was that failure which brought the debt.
+        """
         if self.trigger is None or self.trigger in instead_of:
             self.trigger = trigger
-        self._retry_at = 0.0
+        if at_once:
+            self._retry_at = 0.0
 
     def forgive(self, *triggers: Trigger) -> None:
         """Drops the debt if it has one of these names: nothing was missed after all."""
@@ -59,8 +65,9 @@ class OwedSync:
         """Pays the debt."""
         self.trigger = None
         self.retry.reset()
+        self.soon.reset()
 
-    def failed(self, trigger: Trigger, now: float) -> None:
-        """Keeps the debt and puts the next try off."""
+    def failed(self, trigger: Trigger, now: float, *, soon: bool = False) -> None:
+        """Keeps the debt and puts the next try off; `soon`: it cost the source nothing."""
         self.trigger = trigger
-        self._retry_at = now + self.retry.next_delay()
+        self._retry_at = now + (self.soon if soon else self.retry).next_delay()

@@ -7,6 +7,10 @@ first one has arrived, so a mirror that is behind is never taken for one that dr
 
 A repair is a key that is read again: it takes the way of a watched change, in order with the others and
 under the same guards. What that cannot settle gets a full sync, whose trigger is `verify`.
+
+The first time comes within minutes of a start. Where the source can tell keys and versions alone (`Source.outline`),
+those are compared, and then also where the check is off, once after a start that resumed: what was put back from a
+backup meanwhile is in no event.
 """
 
 from __future__ import annotations
@@ -20,15 +24,19 @@ from itertools import islice
 
 import structlog
 
-from hybridsync.errors import HybridSyncError, SweepRefused
+from hybridsync.clock import Instant, utc_now
+from hybridsync.errors import HybridSyncError, SweepRefused, describe
 from hybridsync.resource import Resource
-from hybridsync.status import SyncResult, Trigger, VerifyOutcome, utc_now
-from hybridsync.sync_runner import describe
+from hybridsync.status import SyncResult, Trigger, VerifyOutcome
+from hybridsync.sweep_guard import SweepRules
 from hybridsync.verify import Comparison, VerifyReport, progressing
 
 POLL_SECONDS = 0.05
 PATIENCE_SECONDS = 10.0
 """How long a resource may not be comparable before that is told as an error."""
+
+FIRST_SECONDS = 120.0
+"""After a start; spread over the resources."""
 
 RETRY_SECONDS = 60.0
 REREAD_KEYS = 10_000
@@ -52,12 +60,16 @@ class _Turn:
 
 
 class PeriodicVerify:
-    """Checks each resource every `interval_hours`, jittered by ±10 %; `run` is a supervised task."""
+    """Checks each resource every `interval_hours`, jittered by ±10 %; `run` is a supervised task.
+
+    0: just those that went on where a process before them was, and can be compared cheaply.
+    """
 
     def __init__(self, resources: Sequence[Resource], interval_hours: float) -> None:
-        self._interval = interval_hours * 3600
+        self._always = interval_hours > 0
+        self._interval = interval_hours * 3600 if self._always else FIRST_SECONDS
         now = time.monotonic()
-        share = self._interval / max(1, len(resources))
+        share = min(FIRST_SECONDS, self._interval) / max(1, len(resources))
         self._turns = [
             _Turn(resource, now + share * place * _jitter()) for place, resource in enumerate(resources, start=1)
         ]
@@ -74,6 +86,9 @@ class PeriodicVerify:
     async def _take(self, turn: _Turn) -> None:
         """Checks a resource that is due, if that is possible now."""
         resource, now = turn.resource, time.monotonic()
+        if resource.never_synced or not (self._always or resource.owes_comparison):
+            self._next(turn, self._interval)
+            return
         reason = resource.incomparable
         if reason is not None:
             turn.waiting_since = turn.waiting_since or now
@@ -96,6 +111,7 @@ class PeriodicVerify:
             raise
         else:
             resource.last_verify = outcome
+            resource.owes_comparison = False
             self._next(turn, self._interval)
 
     def _next(self, turn: _Turn, seconds: float) -> None:
@@ -118,7 +134,8 @@ async def check(resource: Resource) -> VerifyOutcome:
             _require_comparable(resource)  # a full sync that begins is never met by a second walk
             progress()
 
-        comparison = Comparison(resource.source, resource.sink, lambda: _proven(resource), touch)
+        await resource.sink.prepare()
+        comparison = Comparison(resource.source, resource.sink, lambda: _proven(resource), touch, outline=True)
         report = await comparison.run()
         keys = [key for of_kind in comparison.drifted.values() for key in of_kind]
         if keys:
@@ -141,7 +158,7 @@ async def check(resource: Resource) -> VerifyOutcome:
 async def _reread(resource: Resource, comparison: Comparison, keys: list[str]) -> list[str]:
     """Has what differs read and written again; returns the keys that differ even then."""
     try:
-        comparison.guard(resource.options.sweep_limit_percent)
+        comparison.guard(SweepRules(resource.options.sweep_limit_percent))
     except SweepRefused as error:
         comparison.report.error = describe(error)
         return keys
@@ -174,8 +191,8 @@ async def _resynced(resource: Resource, report: VerifyReport, keys: list[str], s
 
 async def _proven(resource: Resource) -> None:
     """Returns once everything the source did before this call is in the mirror, and acknowledged."""
-    asked = utc_now()
-    while (confirmed := resource.confirmed_at) is None or confirmed <= asked:
+    asked = Instant.now()
+    while (confirmed := resource.confirmed) is None or confirmed <= asked:
         _require_comparable(resource)
         await asyncio.sleep(POLL_SECONDS)
 

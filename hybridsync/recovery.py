@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from hybridsync.status import Trigger
 
 HEALTHY_AFTER_SECONDS = 120.0
+"""A watch that lived for so long ends the row of consecutive failures."""
 
 OF_ONE_SECONDS = 0.5
 """A connection that is back sooner was lost by one client; an election takes every client's for longer."""
@@ -35,7 +36,7 @@ class Backoff:
     """Delays in seconds that double up to `cap`, each drawn between 0 and the bound of its turn."""
 
     first: float = 0.8
-    cap: float = 30.0
+    cap: float = 4.0
     _failures: int = 0
 
     def next_delay(self) -> float:
@@ -53,25 +54,35 @@ class Backoff:
 class RecoveryLadder:
     """Counts abnormal failures of one informer and names the full sync that must follow.
 
-    `max_reconnects`: more consecutive failures than this are reported as `max_reconnects`.
+    `max_reconnects`: more consecutive failures than this are reported as `max_reconnects`. The delays begin anew
+    behind a watch that told of something, or lived for longer than the delay before it: balancers cut a connection
+    every so often, however well it is.
     """
 
     max_reconnects: int
     backoff: Backoff = field(default_factory=Backoff)
     failures: int = 0
+    _waited: float = 0.0
     _watching_since: float | None = None
 
     def watching(self, now: float) -> None:
         """Says that the watch is armed since `now` (monotonic seconds)."""
         self._watching_since = now
 
-    def disconnected(self, now: float) -> float:
-        """Counts a lost or failed connection; returns the delay before the next try in seconds."""
-        if self._watching_since is not None and now - self._watching_since >= HEALTHY_AFTER_SECONDS:
-            self.reset()
-        self._watching_since = None
+    def disconnected(self, now: float, *, delivered: bool = False) -> float:
+        """Counts a lost or failed connection; returns the delay before the next try in seconds.
+
+        `delivered`: whether the watch told of anything.
+        """
+        since, self._watching_since = self._watching_since, None
+        if since is not None:
+            if now - since >= HEALTHY_AFTER_SECONDS:
+                self.reset()
+            elif delivered or now - since > self._waited:
+                self.backoff.reset()
         self.failures += 1
-        return self.backoff.next_delay()
+        self._waited = self.backoff.next_delay()
+        return self._waited
 
     @property
     def exhausted(self) -> bool:

@@ -7,57 +7,81 @@ one whose access list is corrected. Plain arithmetic on monotonic seconds, no I/
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from heapq import heapify, heappop, heappush
+from typing import NamedTuple
+
+from hybridsync.exceptions import shown_reason
 
 FIRST_SECONDS = 5.0
 LARGEST_SECONDS = 600.0
 MOST_KEYS = 10_000
-"""More are not tried again by themselves; a full sync tries all."""
+"""More are remembered, and not tried again by themselves; a full sync tries all."""
+
+
+class Settled(NamedTuple):
+    """What one outcome changed: keys that are refused now, for a new reason; keys that no longer are."""
+
+    begun: list[str]
+    ended: list[str]
 
 
 class RefusedKeys:
-    """What waits, with the reason and the next try; doubling from 5 s to 10 minutes for each key."""
+    """What is refused, with the reason and the next try; doubling from 5 s to 10 minutes for each key."""
 
     def __init__(self) -> None:
-        self._waiting: dict[str, tuple[float, float, str]] = {}
-        self._next = float("inf")
+        self.reasons: dict[str, str] = {}
+        """Key → why, of all. Stays the same dict."""
+        self._tries: dict[str, tuple[float, float]] = {}
+        self._queue: list[tuple[float, str]] = []
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self.reasons)
 
     @property
     def next_due(self) -> float:
         """When to look at `due` again; infinity when nothing waits."""
-        return self._next
+        while self._queue and not self._is_next(*self._queue[0]):
+            heappop(self._queue)
+        return self._queue[0][0] if self._queue else float("inf")
 
-    def settle(self, keys: Iterable[str], failed: Mapping[str, str], now: float) -> list[str]:
-        """Takes the outcome of one write of `keys`. Returns those that are refused for a new reason."""
-        news: list[str] = []
-        if self._waiting:
-            for key in keys:
-                if key not in failed:
-                    self._waiting.pop(key, None)
-        for key, reason in failed.items():
-            _, delay, known = self._waiting.get(key, (0.0, FIRST_SECONDS / 2, ""))
-            if reason != known:
-                news.append(key)
-            if key in self._waiting or len(self._waiting) < MOST_KEYS:
-                delay = min(delay * 2, LARGEST_SECONDS)
-                self._waiting[key] = (now + delay, delay, reason)
-        self._schedule()
-        return news
+    def _is_next(self, at: float, key: str) -> bool:
+        tried = self._tries.get(key)
+        return tried is not None and tried[0] == at
 
-    def after_sync(self, failed: Mapping[str, str], now: float) -> None:
+    def settle(self, keys: Iterable[str], failed: Mapping[str, str], now: float) -> Settled:
+        """Takes the outcome of one write of `keys`."""
+        settled = Settled([], [])
+        if self.reasons:
+            settled.ended.extend(key for key in keys if key in self.reasons and key not in failed)
+            for key in settled.ended:
+                del self.reasons[key]
+                self._tries.pop(key, None)
+        for key, why in failed.items():
+            reason = shown_reason(why)
+            if self.reasons.get(key) != reason:
+                self.reasons[key] = reason
+                settled.begun.append(key)
+            if key in self._tries or len(self._tries) < MOST_KEYS:
+                _, delay = self._tries.get(key, (0.0, FIRST_SECONDS / 2))
+                self._try_after(key, min(delay * 2, LARGEST_SECONDS), now)
+        return settled
+
+    def after_sync(self, failed: Mapping[str, str], now: float) -> Settled:
         """Takes the outcome of a full sync: it tried everything."""
-        self.settle(list(self._waiting), failed, now)
+        return self.settle(list(self.reasons), failed, now)
 
     def due(self, now: float) -> list[str]:
         """Keys to try now; each is not due again before its outcome is known, or its next delay is over."""
-        keys = [key for key, (at, _, _) in self._waiting.items() if at <= now]
-        for key in keys:
-            _, delay, reason = self._waiting[key]
-            self._waiting[key] = (now + delay, delay, reason)
-        self._schedule()
+        keys: list[str] = []
+        while self.next_due <= now:
+            key = heappop(self._queue)[1]
+            self._try_after(key, self._tries[key][1], now)
+            keys.append(key)
         return keys
 
-    def _schedule(self) -> None:
-        self._next = min((at for at, _, _ in self._waiting.values()), default=float("inf"))
+    def _try_after(self, key: str, delay: float, now: float) -> None:
+        self._tries[key] = (now + delay, delay)
+        heappush(self._queue, (now + delay, key))
+        if len(self._queue) > 2 * len(self._tries) + 100:  # what is out of date goes, now and then
+            self._queue = [(at, one) for one, (at, _) in self._tries.items()]
+            heapify(self._queue)

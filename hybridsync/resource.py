@@ -14,21 +14,24 @@ from datetime import datetime
 
 import structlog
 
-from hybridsync.decision import Action, Decision, Reason, age_seconds, decide, is_stale
+from hybridsync.clock import Instant, utc_now
+from hybridsync.decision import Action, Decision, Reason, age_seconds, decide
 from hybridsync.dirty import DirtySet
 from hybridsync.dirty_writer import DirtyWriter
-from hybridsync.errors import HybridSyncError, SinkError, Stopping
+from hybridsync.errors import HybridSyncError, SinkError, Stopping, describe
+from hybridsync.exceptions import ExceptionKind, Exceptions
 from hybridsync.freshness import Freshness
 from hybridsync.informer import Informer
-from hybridsync.model import Record
+from hybridsync.model import Listing, Record
 from hybridsync.options import ResourceOptions
+from hybridsync.preview import Preview, preview
 from hybridsync.recovery import Backoff
 from hybridsync.sinks.base import Sink
 from hybridsync.sources.base import Source
 from hybridsync.state import StateStore, SyncStatus
 from hybridsync.state_keeper import StateKeeper
-from hybridsync.status import Counters, InformerState, ResourceStatus, SyncResult, Trigger, VerifyOutcome, utc_now
-from hybridsync.sync_runner import SyncRunner, describe
+from hybridsync.status import Counters, InformerState, ResourceStatus, SyncResult, Trigger, VerifyOutcome
+from hybridsync.sync_runner import SyncRunner
 
 
 class Resource:
@@ -55,6 +58,8 @@ class Resource:
         self.counters = Counters()
         self.decision: Decision | None = None
         self.last_verify: VerifyOutcome | None = None
+        self.owes_comparison = False
+        """Whether it went on where a process before this one was, and nothing was compared since."""
         self._log = structlog.get_logger("hybridsync").bind(resource=name)
         self._keeper = StateKeeper(name, store)
         self._runner = SyncRunner(source, sink, self._keeper, options, self.counters, self._log)
@@ -66,15 +71,18 @@ class Resource:
             source, self._dirty, self._writer, self._runner, self._keeper, options, self.counters, self._log
         )
         self._informer.reread = self.reread
-        self._last_event: datetime | None = None
+        self._last_event: Instant | None = None
+        self.exceptions = Exceptions(
+            lambda: source.unreadable, lambda: self._writer.refused.reasons, lambda: source.invalid
+        )
 
     # -- show -------------------------------------------------------------------------------------
 
     @property
     def ready(self) -> bool:
-        """Whether the mirror may be served: a full sync succeeded, or start-up could skip it."""
-        skipped = self.decision is not None and self.decision.action is Action.SKIP
-        return skipped or self._informer.synced
+        """Whether the mirror may be served: a full sync succeeded, or start-up need not wait for one."""
+        served = self.decision is not None and not self.decision.blocking
+        return (served or self._informer.synced) and not self._runner.remaking
 
     @property
     def syncing(self) -> bool:
@@ -82,48 +90,68 @@ class Resource:
         return self._runner.busy
 
     @property
-    def confirmed_at(self) -> datetime | None:
+    def confirmed(self) -> Instant | None:
         """Every change committed at the source before this moment is in the mirror."""
-        return self._informer.freshness.confirmed_at
+        return self._informer.freshness.confirmed
+
+    @property
+    def error(self) -> str | None:
+        """What is wrong with following the source now, in one line."""
+        informer = self._informer
+        away = self.source.trouble or self.sink.trouble
+        return away or informer.error or informer.proofs.failure
 
     @property
     def trouble(self) -> str | None:
         """One line when somebody should look, else `None`."""
         if self._informer.parked:
             return f"{self.name}: disconnected, and AUTO_SYNC_ON_INFORMER_FAILURE is false: trigger a sync"
-        if self._informer.error is not None:
-            return f"{self.name}: {self._informer.error}"
+        if (error := self.error) is not None:
+            return f"{self.name}: {error}"
         if self._keeper.state.status is SyncStatus.FAILED:
             return f"{self.name}: the last full sync failed: {self._keeper.state.error}"
         if self.last_verify is not None and self.last_verify.left:
             return f"{self.name}: {self.last_verify.left} records differ from the source"
+        if excepted := [kind for kind in (ExceptionKind.REFUSED, ExceptionKind.UNREADABLE) if self._count(kind)]:
+            (first,) = self.exceptions.first(1, *excepted)
+            counts = " and ".join(f"{self._count(kind)} {kind}" for kind in excepted)
+            return f"{self.name}: {counts}, such as {first.key}: {first.why}"
         return None
+
+    def _count(self, kind: ExceptionKind) -> int:
+        return self.exceptions.count(kind)
 
     def status(self) -> ResourceStatus:
         """Everything that is known now, from memory."""
-        now = utc_now()
         state, informer, progress = self._keeper.state, self._informer, self._runner.progress
+        age = age_seconds(state, utc_now())
+        if age is not None and self._runner.completed_at is not None:
+            age = max(age, self._runner.completed_at.age_seconds)  # whatever the wall clock did since
         return ResourceStatus(
             name=self.name,
-            state=replace(
-                state, error=state.error or informer.error, informer_reconnect_count=informer.ladder.failures
-            ),
+            state=replace(state, error=state.error or self.error, informer_reconnect_count=informer.ladder.failures),
             ready=self.ready,
-            is_stale=is_stale(state, now, self.options.data_stale_threshold_seconds),
-            age_seconds=age_seconds(state, now),
-            in_sync=state.status is SyncStatus.COMPLETED and informer.in_sync,
-            confirmed_at=informer.freshness.confirmed_at,
-            gap_since=informer.freshness.gap_since,
+            is_stale=age is None or age > self.options.data_stale_threshold_seconds,
+            age_seconds=age,
+            in_sync=self.in_sync,
+            confirmed_at=_shown(informer.freshness.confirmed),
+            gap_since=_shown(informer.freshness.gap_since),
             decision=self.decision,
             informer_state=informer.state,
-            informer_since=informer.since,
-            last_event_time=self._last_event,
+            informer_since=informer.since.shown,
+            last_event_time=_shown(self._last_event),
             pending=len(self._dirty),
             progress=replace(progress) if progress is not None else None,
             last_result=self._runner.last_result,
-            invalid=self.source.invalid,
+            exceptions=self.exceptions,
             last_verify=self.last_verify,
         )
+
+    @property
+    def in_sync(self) -> bool:
+        """Whether source and mirror are equal as far as anybody can know, with no exception."""
+        excepted = self._count(ExceptionKind.REFUSED) or self._count(ExceptionKind.UNREADABLE)
+        return self._keeper.completed and self._informer.in_sync and not excepted
 
     @property
     def on_sync(self) -> list[Callable[[SyncResult], None]]:
@@ -136,7 +164,7 @@ class Resource:
         return self._writer.on_propagation
 
     def _on_event(self) -> None:
-        self._last_event = utc_now()
+        self._last_event = Instant.now()
         self.counters.events += 1
         self._informer.wake()
 
@@ -149,10 +177,18 @@ class Resource:
             self.options.mode,
             state,
             mirror_count=await self.sink.count(),
+            mirror=await self.sink.identity(),
             config_fingerprint=self.options.config_fingerprint,
             now=utc_now(),
             threshold_seconds=self.options.data_stale_threshold_seconds,
         )
+
+    async def preview(self) -> Preview:
+        """What a full sync would do now; an error of source or sink is in it. Writes nothing."""
+        try:
+            return await preview(self.source, self.sink, self._runner.rules(self._keeper.state))
+        except HybridSyncError as error:
+            return Preview(error=describe(error))
 
     async def run(self) -> None:
         """Decides and follows until `stop`. Raises only what nobody foresaw; then call it again."""
@@ -179,25 +215,32 @@ class Resource:
     def _begin(self, decision: Decision) -> None:
         state = self._keeper.state
         known = state.confirmed_at or state.last_sync_time
-        self._informer.proofs.freshness = Freshness(min(known, utc_now()) if known else utc_now())
+        self._informer.proofs.freshness = Freshness(Instant.at(known) if known else Instant.now())
         self._informer.error = None
         if decision.action is Action.SYNC:
-            self._informer.owed.owe(Trigger.STARTUP)
+            self._informer.owed.owe(Trigger.STARTUP if decision.blocking else Trigger.CATCH_UP)
         elif decision.reason is Reason.FRESH:
             self._informer.owed.owe(Trigger.CATCH_UP)
-            self._informer.freshness.position = state.resume_from
+            self._informer.freshness.position, self._informer.proofs.place = state.resume_from, state.place
+            self._informer.on_resumed = self._owe_comparison
         self.decision = decision
         self._log.info(
             "decided",
             mode=str(decision.mode),
             action=str(decision.action),
             reason=str(decision.reason),
+            blocking=decision.blocking,
             detail=decision.detail,
         )
 
-    def request_sync(self) -> asyncio.Future[SyncResult]:
-        """Asks for a full sync, or joins the one that runs. The future never gets an exception."""
-        future = self._runner.join()
+    def _owe_comparison(self) -> None:
+        """What was put back from a backup while nobody watched is in no event. Later on, somebody watched."""
+        self._informer.on_resumed = lambda: None
+        self.owes_comparison = self.source.outline(Listing()) is not None
+
+    def request_sync(self, *, allow_sweep: bool = False) -> asyncio.Future[SyncResult]:
+        """Asks for a full sync, or joins the one that runs; see `SyncRunner.join`. The future gets no exception."""
+        future = self._runner.join(allow_sweep=allow_sweep)
         if self._informer.stopping.is_set():
             self._runner.refuse(Stopping("the service is stopping"))
         self._informer.wake()
@@ -217,6 +260,12 @@ class Resource:
     # -- verify -----------------------------------------------------------------------------------
 
     @property
+    def never_synced(self) -> bool:
+        """Whether there is nothing to compare, and nothing will be before a person asks for a sync."""
+        chosen = self.decision is not None and self.decision.reason is Reason.NEVER
+        return chosen and self._keeper.state.last_sync_time is None
+
+    @property
     def incomparable(self) -> str | None:
         """Why the mirror cannot be held against its source now, in one line; `None` when it can."""
         informer, gap = self._informer, self._informer.freshness.gap_since
@@ -231,7 +280,7 @@ class Resource:
         if informer.owed.trigger is not None:
             return "a full sync comes first"
         if gap is not None or self._keeper.state.status is not SyncStatus.COMPLETED:
-            return f"changes may be missing since {gap or 'the start'}: a full sync is needed"
+            return f"changes may be missing since {gap.shown if gap else 'the start'}: a full sync is needed"
         return None
 
     def reread(self, keys: Sequence[str]) -> None:
@@ -263,8 +312,12 @@ class Resource:
     async def close(self) -> None:
         """Remembers what was proven and lets go of source and sink. Never raises; bounded."""
         self.stop()
-        if self._keeper.state.status is SyncStatus.COMPLETED and self.confirmed_at is not None:
+        if self._keeper.completed and self.confirmed is not None:
             self._keeper.save_soon(**self._informer.proofs.reached())
         await self._keeper.close(1.0)
         self._informer.set_state(InformerState.STOPPED)
         await asyncio.gather(self.source.close(), self.sink.close())
+
+
+def _shown(moment: Instant | None) -> datetime | None:
+    return None if moment is None else moment.shown

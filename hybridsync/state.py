@@ -46,8 +46,17 @@ class SyncState:
 
     `None` when the source cannot, or when some record could not be stored and is to be tried again.
     """
+    place: str | None = None
+    """Whose position `resume_from` is, see `Source.place`; one of another place is worth nothing."""
     config_fingerprint: str | None = None
     """Of the options that decide what the mirror holds; another one calls for a sync."""
+    mirror: str | None = None
+    """What held the records when the last full sync completed, see `Sink.identity`."""
+    partial: bool = False
+    """A full sync began that makes another mirror of it (a changed configuration, or what held the records was taken
+    away), and has not completed: until then the mirror is neither the old one nor the new one."""
+    removal_seen: bool = False
+    """A watch saw the root of the source go away, so a listing without it may empty the mirror."""
 
 
 class StateStore(Protocol):

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 
 from hybridsync.decision import Decision
+from hybridsync.exceptions import Exceptions
 from hybridsync.model import Applied
 from hybridsync.state import SyncState
 
@@ -118,8 +119,8 @@ class ResourceStatus:
     pending: int
     progress: Progress | None
     last_result: SyncResult | None
-    invalid: Mapping[str, str] = field(default_factory=dict)
-    """Records that break the rules of the resource: key → why. Live; neither written nor swept."""
+    exceptions: Exceptions = field(default_factory=lambda: Exceptions(dict, dict, dict))
+    """What is not in the mirror as it should be. Live."""
     last_verify: VerifyOutcome | None = None
     """Of the periodic comparison; `None` until the first one ended."""
 
@@ -166,8 +167,3 @@ class Counters:
         self.deleted += result.deleted
         self.unchanged += result.unchanged
         self.failed_documents += result.failed_documents
-
-
-def utc_now() -> datetime:
-    """The wall clock, aware, in UTC."""
-    return datetime.now(UTC)

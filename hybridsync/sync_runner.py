@@ -1,7 +1,8 @@
 """Runs full syncs of one resource: one at a time, recorded before and after, everyone waiting told.
 
 The state says `in_progress` before the first write and `completed` after the last acknowledged one;
-a failure is saved as soon as the store can be reached.
+a failure is saved as soon as the store can be reached. A sync that a stop in good order cuts off is no failure: then
+the state is what it was before, save that nothing can be resumed.
 """
 
 from __future__ import annotations
@@ -10,28 +11,22 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
 
 import structlog
 
-from hybridsync.errors import HybridSyncError, PositionExpired, SourceError, Stopping
+from hybridsync.clock import Instant, utc_now
+from hybridsync.decision import missing
+from hybridsync.errors import PositionExpired, SourceError, Stopping, describe
 from hybridsync.full_sync import FullSync
 from hybridsync.options import ResourceOptions
 from hybridsync.sinks.base import Sink
 from hybridsync.sources.base import Source
-from hybridsync.state import SyncStatus
+from hybridsync.state import SyncState, SyncStatus
 from hybridsync.state_keeper import StateKeeper
-from hybridsync.status import Counters, Progress, SyncResult, Trigger, utc_now
+from hybridsync.status import Counters, Progress, SyncResult, Trigger
+from hybridsync.sweep_guard import SweepRules
 
 SAMPLES = 20
-
-
-def describe(error: BaseException) -> str:
-    """An error as one line for people; the type's name only where hybridsync did not word it itself."""
-    text = " ".join(str(error).split())
-    if isinstance(error, HybridSyncError) and text:
-        return text
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 class SyncRunner:
@@ -50,6 +45,11 @@ class SyncRunner:
         self.on_failed: Callable[[Mapping[str, str]], None] = lambda _: None
         """Told after each success which records could not be stored: key → reason."""
         self.on_result: list[Callable[[SyncResult], None]] = []
+        self.completed_at: Instant | None = None
+        """When the last full sync of this process completed."""
+        self.remaking = False
+        """Whether the mirror is being made from what it is no more: nobody may be served with it."""
+        self._allow_sweep = False
         self._source = source
         self._sink = sink
         self._keeper = keeper
@@ -82,14 +82,22 @@ class SyncRunner:
         begun = self._sync is not None and self._keeper.state.status is SyncStatus.IN_PROGRESS
         return self._sync.progress if self._sync is not None and begun else None
 
-    def join(self) -> asyncio.Future[SyncResult]:
-        """A future of the next result. It never gets an exception: failures are results with `error`."""
+    def join(self, *, allow_sweep: bool = False) -> asyncio.Future[SyncResult]:
+        """A future of the next result. It never gets an exception: failures are results with `error`.
+
+        `allow_sweep`: that full sync, also one that runs already, does without the sweep guard.
+        """
+        if allow_sweep and self._sync is not None:
+            self._sync.rules.allowed = True
+        elif allow_sweep:
+            self._allow_sweep = True
         future: asyncio.Future[SyncResult] = asyncio.get_running_loop().create_future()
         self._waiters.append(future)
         return future
 
     def refuse(self, error: BaseException) -> None:
-        """Tells everyone who waits that no sync can run."""
+        """Tells everyone who waits that no sync can run, and forgets what they allowed."""
+        self._allow_sweep = False
         self._answer(_result(None, Trigger.MANUAL, 0.0, error))
 
     @contextmanager
@@ -107,18 +115,16 @@ class SyncRunner:
         if self._task is not None:
             self._task.cancel()
 
-    async def run(self, trigger: Trigger, listed_from: datetime, *, resumable: bool = False) -> Exception | None:
+    async def run(self, trigger: Trigger, listed_from: Instant, *, resumable: bool = False) -> Exception | None:
         """One full sync. Returns the error it failed with, `None` after success.
 
         `resumable`: whether a watch could go on from the position of the listing.
         """
-        started = time.monotonic()
+        started, before = time.monotonic(), self._keeper.state
         self._sync = FullSync(
-            self._source,
-            self._sink,
-            sweep_limit_percent=self._options.sweep_limit_percent,
-            stall_seconds=self._options.sync_timeout_seconds,
+            self._source, self._sink, rules=self.rules(before), stall_seconds=self._options.sync_timeout_seconds
         )
+        self._allow_sweep = False
         self._log.info("full sync begins", trigger=str(trigger))
         self._task = asyncio.create_task(self._recorded(self._sync, started, listed_from, resumable))
         error: Exception | None = Stopping("the service is stopping")
@@ -134,11 +140,23 @@ class SyncRunner:
                 self._generation = self._sync.generation
                 self.on_failed(self._sync.failed)
             self._sync = self._task = None
-            self._ended(result, error)
+            self._ended(result, error, before)
         return error
 
-    async def _recorded(self, sync: FullSync, started: float, listed_from: datetime, resumable: bool) -> None:
-        await self._keeper.save(status=SyncStatus.IN_PROGRESS, error=None)
+    def rules(self, state: SyncState) -> SweepRules:
+        """What the next full sync may remove, when this state is stored."""
+        return SweepRules(
+            self._options.sweep_limit_percent,
+            config_changed=state.config_fingerprint not in (None, self._options.config_fingerprint),
+            removal_seen=lambda: self._removal_seen,
+            allowed=self._allow_sweep,
+        )
+
+    async def _recorded(self, sync: FullSync, started: float, listed_from: Instant, resumable: bool) -> None:
+        partial = self._keeper.state.partial or await self._makes_another(self._keeper.state)
+        self.remaking = self.remaking or partial
+        begun = {"partial": partial, "removal_seen": self._removal_seen}
+        await self._keeper.save(status=SyncStatus.IN_PROGRESS, error=None, **begun)
         await sync.run()
         await self._keeper.save(
             status=SyncStatus.COMPLETED,
@@ -148,11 +166,32 @@ class SyncRunner:
             last_sync_count=sync.progress.read,
             resource_version=sync.listing.position,
             resume_from=sync.listing.position if resumable and not sync.failed else None,
+            place=self._source.place,
             config_fingerprint=self._options.config_fingerprint,
-            confirmed_at=listed_from,
+            mirror=sync.mirror or await self._sink.identity(),
+            partial=False,
+            removal_seen=self._removal_seen and sync.listing.root_missing,
+            confirmed_at=listed_from.shown,
         )
+        self.remaking = False
+        self.completed_at = Instant.now()
 
-    def _ended(self, result: SyncResult, error: Exception | None) -> None:
+    @property
+    def _removal_seen(self) -> bool:
+        """Whether a watch saw the root go, of the source as it is configured now."""
+        state = self._keeper.state
+        remembered = state.removal_seen and state.config_fingerprint == self._options.config_fingerprint
+        return remembered or self._source.removal_seen
+
+    async def _makes_another(self, state: SyncState) -> bool:
+        """Whether the mirror is not the one any more that a completed full sync left. Raises `SinkError`."""
+        if state.config_fingerprint is None:
+            return False  # there never was one
+        if state.config_fingerprint != self._options.config_fingerprint:
+            return True
+        return missing(state, await self._sink.count(), await self._sink.identity()) is not None
+
+    def _ended(self, result: SyncResult, error: Exception | None, before: SyncState) -> None:
         self.last_result = result
         self._counters.count_sync(result)
         facts = {
@@ -170,10 +209,13 @@ class SyncRunner:
             facts["failed_documents"] = list(result.failed_samples)
         if error is None:
             self._log.info("full sync completed", **facts)
+        elif isinstance(error, Stopping):
+            self._log.info("full sync cut off by the stop", **facts)
+            if before.last_sync_time is not None:
+                self._keeper.save_soon(status=before.status, error=before.error, resume_from=None)
         else:
             self._log.error("full sync failed", error=result.error, **facts)
-            if not isinstance(error, Stopping):
-                self._keeper.save_soon(status=SyncStatus.FAILED, error=result.error)
+            self._keeper.save_soon(status=SyncStatus.FAILED, error=result.error)
         self._answer(result)
         for listener in self.on_result:
             listener(result)

@@ -11,11 +11,11 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 
+from hybridsync.clock import utc_now
 from hybridsync.dirty import DirtySet
 from hybridsync.errors import ListingFailed, PositionExpired, SinkUnavailable, SourceDisconnected, SourceError
 from hybridsync.model import Applied, Batch, Change, Dirty, Index, Listing, Put, Record, Remove
 from hybridsync.state import SyncState
-from hybridsync.status import utc_now
 
 
 class MemoryWatch:

@@ -10,7 +10,7 @@ however often it changes; one that moves at the source alone is drift.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,11 +19,12 @@ from itertools import islice
 from typing import NamedTuple
 
 from hybridsync.errors import ListingFailed, SweepRefused, SyncStalled
-from hybridsync.full_sync import GUARDED_FROM_RECORDS
 from hybridsync.model import Change, Dirty, Index, Listing, Put, Remove, Version
 from hybridsync.sinks.base import Sink
 from hybridsync.sources.base import Source
 from hybridsync.status import VerifyOutcome
+from hybridsync.subtrees import not_named
+from hybridsync.sweep_guard import SweepGuard, SweepRules
 
 LOOK_KEYS = 200
 """Records looked at together; their values are in memory at once."""
@@ -105,20 +106,22 @@ async def verify(
 ) -> VerifyReport:
     """Compares; with `repair` makes each differing record right and looks at it once more.
 
-    A repair that would remove more than `sweep_limit_percent` of the mirror changes nothing and says so
-    in `error`. Raises what source and sink raise, and `SyncStalled` after `stall_seconds` without
-    progress: an incomplete comparison has no result.
+    A repair that would remove more than `sweep_limit_percent` of the mirror, or empty it because the source's root is
+    not there, changes nothing and says so in `error`. It also makes what the mirror needs (indexes). Raises what source
+    and sink raise, and `SyncStalled` after `stall_seconds` without progress: an incomplete comparison has no result.
     """
     async with progressing(stall_seconds) as touch:
         comparison = Comparison(source, sink, partial(asyncio.sleep, settle_seconds), touch)
         report = await comparison.run()
-        if repair and report.drift:
-            try:
-                comparison.guard(sweep_limit_percent)
-            except SweepRefused as error:
-                report.error = str(error)
-            else:
-                await comparison.repair()
+        if not repair:
+            return report
+        try:
+            comparison.guard(SweepRules(sweep_limit_percent))
+        except SweepRefused as error:
+            report.error = str(error)
+        else:
+            await sink.prepare()
+            await comparison.repair()
     return report
 
 
@@ -143,7 +146,8 @@ class Comparison:
     """One comparison. `run` fills `report` and `drifted`, the keys of all that differs, by kind.
 
     `settle` returns once the mirror had the time to follow what the source did before the call.
-    `touch` is called at each sign of progress, before more is asked of the source; it may raise.
+    `touch` is called at each sign of progress, before more is asked of the source; it may raise. `outline`: the source
+    may tell keys and versions alone, where that is cheaper; then contents are not compared.
     """
 
     def __init__(
@@ -152,6 +156,8 @@ class Comparison:
         sink: Sink,
         settle: Callable[[], Awaitable[None]],
         touch: Callable[[], None] = lambda: None,
+        *,
+        outline: bool = False,
     ) -> None:
         self.report = VerifyReport()
         self.drifted: dict[str, list[str]] = {MISSING: [], EXTRA: [], DIFFERENT: []}
@@ -159,6 +165,8 @@ class Comparison:
         self._sink = sink
         self._settle = settle
         self._touch = touch
+        self._listing = Listing()
+        self._outline = source.outline(self._listing) if outline else None
         self._held = 0
 
     async def run(self) -> VerifyReport:
@@ -182,15 +190,12 @@ class Comparison:
             waiting = moving
         return self.report
 
-    def guard(self, limit_percent: float) -> None:
-        """Raises `SweepRefused` when too large a share of the mirror is extra to be removed without a person."""
-        extra = len(self.drifted[EXTRA])
-        if self._held >= GUARDED_FROM_RECORDS and limit_percent < 100 and extra > self._held * limit_percent / 100:
-            raise SweepRefused(
-                f"{extra} of {self._held} records of the mirror are not at the source, more than "
-                f"SWEEP_LIMIT_PERCENT={limit_percent:g} allows to remove; nothing was repaired. If that is right, "
-                "repair once with HYBRIDSYNC_SWEEP_LIMIT_PERCENT=100"
-            )
+    def guard(self, rules: SweepRules) -> None:
+        """Raises `SweepRefused` when what is extra may not be removed without a person."""
+        extra, missing = len(self.drifted[EXTRA]), self._listing.root_missing
+        SweepGuard(self._held, rules).check(
+            extra, self.report.compared, self._source.description, "repaired", root_missing=missing
+        )
 
     async def repair(self) -> None:
         """Writes what makes the differing records right, and counts those that then are.
@@ -222,8 +227,8 @@ class Comparison:
             self._touch()
         self._held = len(index)
         suspects: list[str] = []
-        listing = Listing()
-        async with aclosing(self._source.list(listing)) as batches:
+        listing, outline = self._listing, self._outline
+        async with aclosing(outline or self._source.list(listing)) as batches:
             async for batch in batches:
                 self._touch()
                 self.report.compared += len(batch.records)
@@ -233,12 +238,13 @@ class Comparison:
                         alike.append(record)
                     else:
                         suspects.append(record.key)
-                suspects += await self._sink.differing(alike)
+                if outline is None:
+                    suspects += await self._sink.differing(alike)
                 self._touch()
         if listing.position is None:
             raise ListingFailed(f"{self._source.description}: the listing ended without a position")
         self.report.unreadable = len(listing.unreadable)
-        return suspects + list(_compared(index, listing.unreadable, self._source.invalid))
+        return suspects + list(not_named(index, listing.unreadable, self._source.invalid))
 
     async def _look(self, keys: Sequence[str]) -> list[_Difference]:
         """What differs now. The mirror is read first: a change in between makes it older, never newer."""
@@ -260,14 +266,6 @@ class Comparison:
                 found.append(_Difference(EXTRA, Remove(key, seen=mirror), _Seen(None, mirror)))
         self._touch()
         return found
-
-
-def _compared(keys: Iterable[str], unreadable: Sequence[str], invalid: Mapping[str, str]) -> Iterator[str]:
-    """Without what is kept although the listing did not name it: unreadable subtrees and invalid records."""
-    below = tuple(root.rstrip("/") + "/" for root in unreadable)
-    for key in keys:
-        if key not in invalid and key not in unreadable and not key.startswith(below):
-            yield key
 
 
 def _chunks(keys: Iterable[str]) -> Iterator[list[str]]:

@@ -56,17 +56,24 @@ def _row(resource: dict[str, Any], now: datetime) -> list[Text]:
     ]
 
 
+_EXCEPTIONS = (
+    ("unreadable", "subtrees that may not be read"),
+    ("refused", "records that could not be stored"),
+    ("invalid", "records that break the rules"),
+)
+
+
 def _remarks(resource: dict[str, Any]) -> list[str]:
     remarks = []
     if resource["error"]:
         remarks.append(resource["error"])
     if resource["gapSince"]:
         remarks.append(f"changes may be missing since {resource['gapSince']}")
-    warnings = (resource["lastResult"] or {}).get("warnings", {})
-    if warnings.get("unreadable"):
-        remarks.append(f"subtrees that may not be read: {warnings['unreadable']}")
-    if warnings.get("failedDocuments"):
-        remarks.append(f"documents that could not be stored: {warnings['failedDocuments']}")
+    exceptions = resource.get("exceptions") or {"first": []}
+    for kind, what in _EXCEPTIONS:
+        if exceptions.get(kind):
+            first = [f", such as {one['key']}: {one['why']}" for one in exceptions["first"] if one["kind"] == kind]
+            remarks.append(f"{what}: {exceptions[kind]}{''.join(first[:1])}")
     remarks += _of_verify(resource.get("lastVerify") or {})  # a service of an earlier version tells nothing of it
     return remarks
 

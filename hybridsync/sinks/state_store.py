@@ -95,7 +95,11 @@ def _document(state: SyncState, revision: int) -> dict[str, Any]:
         "informerReconnectCount": state.informer_reconnect_count,
         "confirmedAt": state.confirmed_at,
         "resumeFrom": state.resume_from,
+        "place": state.place,
         "configFingerprint": state.config_fingerprint,
+        "mirror": state.mirror,
+        "partial": state.partial,
+        "removalSeen": state.removal_seen,
         "updatedAt": datetime.now(UTC),
     }
 
@@ -113,7 +117,11 @@ def _state(resource: str, document: Mapping[str, Any]) -> SyncState:
         informer_reconnect_count=_count(document.get("informerReconnectCount")) or 0,
         confirmed_at=_typed(document.get("confirmedAt"), datetime),
         resume_from=_typed(document.get("resumeFrom"), str),
+        place=_typed(document.get("place"), str),
         config_fingerprint=_typed(document.get("configFingerprint"), str),
+        mirror=_typed(document.get("mirror"), str),
+        partial=_typed(document.get("partial"), bool) or False,
+        removal_seen=_typed(document.get("removalSeen"), bool) or False,
     )
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from hybridsync.clock import utc_now
 from hybridsync.kube_target import Target
-from hybridsync.status import InformerState, utc_now
+from hybridsync.status import InformerState
 from tests.fakes.kube_answers import Refusal
 from tests.fakes.kube_api import DEPLOYMENTS, NODES, SECRETS, KubeApi, kube_api
 from tests.kube_scene import Scene, running, synced

@@ -11,6 +11,7 @@ from hybridsync.errors import SweepRefused
 from hybridsync.full_sync import FullSync
 from hybridsync.model import Record
 from hybridsync.sinks.zookeeper import ZooKeeperSink
+from hybridsync.sweep_guard import SweepRules
 from hybridsync.testing import MemorySource
 from hybridsync.verify import verify
 from tests.publishing import publishing
@@ -33,7 +34,7 @@ def numbered(count: int, value: bytes = b"1") -> dict[str, bytes]:
 
 async def synced(source: MemorySource, sink: ZooKeeperSink) -> tuple[int, int, int, int]:
     """Inserted, updated, deleted and unchanged of one full sync in which nothing failed."""
-    sync = FullSync(source, sink, sweep_limit_percent=50, stall_seconds=60)
+    sync = FullSync(source, sink, rules=SweepRules(50), stall_seconds=60)
     await sync.run()
     assert sync.failed == {}
     progress = sync.progress

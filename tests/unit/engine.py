@@ -9,14 +9,16 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from hybridsync.clock import Instant, utc_now
 from hybridsync.dirty import DirtySet
 from hybridsync.full_sync import FullSync
 from hybridsync.model import Applied, Batch, Change, Dirty, Listing
 from hybridsync.options import ResourceOptions
 from hybridsync.resource import Resource
 from hybridsync.state import SyncState, SyncStatus
-from hybridsync.status import ResourceStatus, SyncResult, utc_now
+from hybridsync.status import ResourceStatus, SyncResult
 from hybridsync.supervisor import Supervised
+from hybridsync.sweep_guard import SweepRules
 from hybridsync.testing import MemorySink, MemorySource, MemoryStore, MemoryWatch
 from tests.eventually import eventually
 
@@ -160,7 +162,7 @@ def filled(count: int, sink_too: bool = True) -> tuple[MemorySource, MemorySink]
 
 def full_sync(source: MemorySource, sink: MemorySink, *, limit: float = 50, stall_seconds: float = 60) -> FullSync:
     """One full sync that has not begun."""
-    return FullSync(source, sink, sweep_limit_percent=limit, stall_seconds=stall_seconds)
+    return FullSync(source, sink, rules=SweepRules(limit), stall_seconds=stall_seconds)
 
 
 @dataclass
@@ -211,6 +213,11 @@ class Engine:
         now, expected = utc_now(), values(self.source)
         await self.until(lambda: (self.status.confirmed_at or NOON.min.replace(tzinfo=UTC)) > now, "a proof")
         assert values(self.sink) == expected
+
+    async def proven_meanwhile(self) -> None:
+        """Waits for a proof of everything up to now, save what is excepted."""
+        now = Instant.now()
+        await self.until(lambda: self.resource.confirmed is not None and self.resource.confirmed > now, "a proof")
 
     async def stop(self) -> None:
         """Stops it in good order."""

@@ -94,6 +94,7 @@ class FakeManager:
         self.shown = [a_status(name) for name in self.resource_names]
         self.running: set[str] = set()
         self.triggered: list[Sequence[str] | None] = []
+        self.allowed_sweeps: list[bool] = []
         self.futures: dict[str, asyncio.Future[SyncResult]] = {}
         self.stopped = False
         self.sync_listeners: list[Callable[[str, SyncResult], None]] = []
@@ -121,10 +122,11 @@ class FakeManager:
     def degraded(self) -> list[str]:
         return self.troubles
 
-    def trigger(self, names: Sequence[str] | None) -> Triggered:
+    def trigger(self, names: Sequence[str] | None, *, allow_sweep: bool = False) -> Triggered:
         if self.stopping:
             raise Stopping("the service is stopping")
         self.triggered.append(names)
+        self.allowed_sweeps.append(allow_sweep)
         chosen = list(names or self.resource_names)
         self.futures = {name: asyncio.get_running_loop().create_future() for name in chosen}
         running = [name for name in chosen if name in self.running]

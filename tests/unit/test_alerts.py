@@ -38,7 +38,9 @@ HEALTHY = {
     f"hybridsync_informer_reconnects_total{{{RESOURCE}}}": f"3x20 4x{MINUTES - 20}",
     f"hybridsync_session_expiries_total{{{RESOURCE}}}": f"1x{MINUTES}",
     f"hybridsync_failed_documents_total{{{RESOURCE}}}": f"2x{MINUTES}",
-    f"hybridsync_invalid_records{{{RESOURCE}}}": f"0x{MINUTES}",
+    f'hybridsync_exceptions{{{RESOURCE}, kind="unreadable"}}': f"0x{MINUTES}",
+    f'hybridsync_exceptions{{{RESOURCE}, kind="refused"}}': f"0x{MINUTES}",
+    f'hybridsync_exceptions{{{RESOURCE}, kind="invalid"}}': f"0x{MINUTES}",
     f'hybridsync_verify_drift_records{{{RESOURCE}, kind="missing"}}': f"0x{MINUTES}",
     f'hybridsync_verify_drift_records{{{RESOURCE}, kind="extra"}}': f"0x{MINUTES}",
     f'hybridsync_verify_drift_records{{{RESOURCE}, kind="different"}}': f"0x{MINUTES}",
@@ -79,7 +81,8 @@ CAUSES: dict[str, dict[str, str]] = {
     "HybridsyncDrift": {f'hybridsync_verify_drift_records{{{RESOURCE}, kind="extra"}}': f"2x{MINUTES}"},
     "HybridsyncVerifyFailed": {f"hybridsync_verify_failed{{{RESOURCE}}}": f"1x{MINUTES}"},
     "HybridsyncEventLoopBlocked": {f"hybridsync_event_loop_lag_seconds{{{TARGET}}}": f"2.5x{MINUTES}"},
-    "HybridsyncRecordsRefused": {f"hybridsync_invalid_records{{{RESOURCE}}}": f"1x{MINUTES}"},
+    "HybridsyncUnreadable": {f'hybridsync_exceptions{{{RESOURCE}, kind="unreadable"}}': f"1x{MINUTES}"},
+    "HybridsyncRecordsRefused": {f'hybridsync_exceptions{{{RESOURCE}, kind="refused"}}': f"1x{MINUTES}"},
 }
 
 STILL_WELL: dict[str, dict[str, str]] = {

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hybridsync.clock import Instant
 from hybridsync.dirty import DirtySet
 from hybridsync.freshness import Freshness
 from tests.unit.engine import NOON
 
 
-def at(second: float) -> datetime:
-    return NOON + timedelta(seconds=second)
+def at(second: float) -> Instant:
+    return Instant(second, second, NOON + timedelta(seconds=second))
 
 
 def level(moment: float = 0) -> Freshness:
@@ -26,7 +27,7 @@ def level(moment: float = 0) -> Freshness:
 def test_at_the_start_nothing_is_confirmed_and_the_gap_is_what_was_known_to_be_missed() -> None:
     freshness = Freshness(at(-100))
 
-    assert freshness.confirmed_at is None
+    assert freshness.confirmed is None
     assert freshness.gap_since == at(-100)
 
 
@@ -34,7 +35,7 @@ def test_a_full_sync_confirms_the_moment_its_listing_began() -> None:
     freshness = Freshness(at(0))
     freshness.close_gap(at(5))
 
-    assert (freshness.confirmed_at, freshness.gap_since) == (at(5), None)
+    assert (freshness.confirmed, freshness.gap_since) == (at(5), None)
 
 
 def test_an_answer_confirms_the_moment_of_asking_once_all_before_it_is_written() -> None:
@@ -44,13 +45,13 @@ def test_an_answer_confirms_the_moment_of_asking_once_all_before_it_is_written()
     dirty.mark("b")
 
     freshness.settle(dirty)
-    assert freshness.confirmed_at == at(0)
+    assert freshness.confirmed == at(0)
     dirty.take(1)
     freshness.settle(dirty)
-    assert freshness.confirmed_at == at(0)
+    assert freshness.confirmed == at(0)
     dirty.acknowledge()
     freshness.settle(dirty)
-    assert freshness.confirmed_at == at(1)
+    assert freshness.confirmed == at(1)
 
 
 def test_an_answer_that_waits_is_not_pushed_away_by_later_ones_under_a_steady_stream() -> None:
@@ -63,7 +64,7 @@ def test_an_answer_that_waits_is_not_pushed_away_by_later_ones_under_a_steady_st
     dirty.acknowledge()
     freshness.settle(dirty)
 
-    assert freshness.confirmed_at == at(1)
+    assert freshness.confirmed == at(1)
 
 
 def test_no_answer_confirms_anything_while_a_gap_is_open() -> None:
@@ -71,7 +72,7 @@ def test_no_answer_confirms_anything_while_a_gap_is_open() -> None:
     freshness.answered(at(1), dirty.marker())
     freshness.settle(dirty)
 
-    assert freshness.confirmed_at is None
+    assert freshness.confirmed is None
 
 
 def test_a_proof_asked_for_before_a_gap_never_confirms_after_it() -> None:
@@ -81,11 +82,11 @@ def test_a_proof_asked_for_before_a_gap_never_confirms_after_it() -> None:
     freshness.open_gap(at(10))
     dirty.clear()
     freshness.settle(dirty)
-    assert freshness.confirmed_at == at(0)
+    assert freshness.confirmed == at(0)
     freshness.close_gap(at(5))
     freshness.settle(dirty)
 
-    assert freshness.confirmed_at == at(5)
+    assert freshness.confirmed == at(5)
 
 
 def test_a_gap_reaches_back_to_the_last_proof() -> None:
@@ -103,18 +104,23 @@ def test_a_gap_in_the_gap_does_not_move_its_beginning() -> None:
     assert freshness.gap_since == at(3)
 
 
-def test_a_gap_never_begins_in_the_future_when_the_clock_was_set_back() -> None:
-    freshness = level(100)
-    freshness.open_gap(at(10))
+def test_a_mirror_that_may_be_another_holds_nothing_that_is_known() -> None:
+    freshness = level(10)
+    freshness.position = "7"
+    freshness.withdraw(at(20))
 
+    assert freshness.confirmed is None
     assert freshness.gap_since == at(10)
+    assert not freshness.position
+    freshness.close_gap(at(15))
+    assert freshness.confirmed == at(15)
 
 
 def test_a_full_sync_that_began_before_the_last_proof_takes_nothing_back() -> None:
     freshness = level(10)
     freshness.close_gap(at(4))
 
-    assert freshness.confirmed_at == at(10)
+    assert freshness.confirmed == at(10)
 
 
 acts = st.sampled_from(["ask", "answer", "mark", "take", "write", "gap", "sync"])
@@ -123,10 +129,10 @@ acts = st.sampled_from(["ask", "answer", "mark", "take", "write", "gap", "sync"]
 @given(st.lists(acts, max_size=80))
 def test_confirmed_never_moves_back_and_never_past_an_open_gap_or_an_unwritten_change(story: list[str]) -> None:
     freshness, dirty = Freshness(at(-1)), DirtySet()
-    asked: datetime | None = None
+    asked: Instant | None = None
     unwritten: list[float] = []
     taken = 0
-    before = freshness.confirmed_at
+    before = freshness.confirmed
     for second, act in enumerate(story):
         if act == "ask":
             asked = at(second)
@@ -147,7 +153,7 @@ def test_confirmed_never_moves_back_and_never_past_an_open_gap_or_an_unwritten_c
         elif act == "sync":
             freshness.close_gap(at(second))
         freshness.settle(dirty)
-        now = freshness.confirmed_at
+        now = freshness.confirmed
         assert before is None or (now is not None and now >= before)
         if freshness.gap_since is not None:
             assert now == before

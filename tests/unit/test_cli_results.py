@@ -15,6 +15,7 @@ from hybridsync import wiring
 from hybridsync.cli.main import app
 from hybridsync.decision import Action, Decision, Mode, Reason
 from hybridsync.errors import SinkUnavailable
+from hybridsync.preview import Preview
 from hybridsync.status import ResourceStatus, SyncResult
 from hybridsync.verify import VerifyReport
 from tests.unit.fake_manager import FakeManager, a_result
@@ -30,10 +31,14 @@ class OneShotManager(FakeManager):
         self.reports: dict[str, VerifyReport] = {name: VerifyReport(compared=5) for name in self.resource_names}
         self.unreachable = False
 
-    async def plan(self) -> dict[str, Decision]:
+    async def plan(self) -> dict[str, tuple[Decision, Preview]]:
         if self.unreachable:
             raise SinkUnavailable("MongoDB at db:27017/x: no answer\nwithin 5 s")
-        return {name: Decision(Mode.AUTO, Action.SKIP, Reason.FRESH, "because") for name in self.resource_names}
+        made = Decision(Mode.AUTO, Action.SKIP, Reason.FRESH, "because")
+        return {
+            "services": (made, Preview(1, 2, 3)),
+            "flags": (made, Preview(0, 0, 61, refused="the root\nis not there")),
+        }
 
     async def sync_once(
         self, names: Sequence[str], on_progress: Callable[[ResourceStatus], None]
@@ -71,12 +76,16 @@ def test_plan_as_a_table_and_as_json(manager: OneShotManager) -> None:
     table, document = run("plan"), run("plan", "--json")
 
     assert (table.exit_code, document.exit_code, manager.stopped) == (0, 0, True)
-    assert table.stdout.splitlines()[1].split() == ["services", "auto", "skip", "fresh", "because"]
+    assert table.stdout.splitlines()[1].split() == ["services", "auto", "skip", "fresh", "no", "1", "2", "3", "because"]
+    assert table.stdout.splitlines()[3] == "flags: the sync would be refused: the root is not there"
     assert json.loads(document.stdout)["plan"]["flags"] == {
         "mode": "auto",
         "action": "skip",
         "reason": "fresh",
+        "blocking": False,
         "detail": "because",
+        "changes": {"insert": 0, "update": 0, "delete": 61},
+        "refused": "the root is not there",
     }
 
 

@@ -14,11 +14,12 @@ from rich.console import Console
 
 from hybridsync.cli.status import NotAnswering, fetch
 from hybridsync.cli.status_table import status_table
+from hybridsync.exceptions import Exceptions
 from hybridsync.health_json import sync_json
 from hybridsync.http_address import base_url
 from hybridsync.state import SyncState, SyncStatus
 from hybridsync.status import Progress, ResourceStatus, VerifyOutcome
-from tests.unit.fake_manager import FakeManager, a_result, a_state, a_status, at, serving
+from tests.unit.fake_manager import FakeManager, a_state, a_status, at, serving
 
 
 def shown(*statuses: ResourceStatus, ready: bool = True, after: timedelta = timedelta(seconds=20)) -> list[str]:
@@ -42,7 +43,7 @@ def test_trouble_is_said_in_words_below_the_table() -> None:
         gap_since=at(3),
         is_stale=True,
         in_sync=False,
-        last_result=a_result(unreadable_count=2, failed_documents=1),
+        exceptions=Exceptions(lambda: dict.fromkeys(("/a", "/b"), "hidden"), lambda: {"/c": "too large"}, dict),
     )
 
     lines = shown(a_status(), failed, ready=False)
@@ -52,8 +53,8 @@ def test_trouble_is_said_in_words_below_the_table() -> None:
     assert lines[4:] == [
         "flags: listing [b]failed[/b]",
         "flags: changes may be missing since 2026-11-20T21:00:03.000Z",
-        "flags: subtrees that may not be read: 2",
-        "flags: documents that could not be stored: 1",
+        "flags: subtrees that may not be read: 2, such as /a: hidden",
+        "flags: records that could not be stored: 1, such as /c: too large",
     ]
 
 

@@ -17,11 +17,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from hybridsync.clock import utc_now
 from hybridsync.decision import Mode
 from hybridsync.options import ResourceOptions
 from hybridsync.resource import Resource
 from hybridsync.state import SyncState, SyncStatus
-from hybridsync.status import InformerState, utc_now
+from hybridsync.status import InformerState
 from hybridsync.supervisor import Supervised
 from hybridsync.testing import MemoryStore
 from tests.unit.engine import ScriptedSink, ScriptedSource, values

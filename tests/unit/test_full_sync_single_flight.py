@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 import structlog
 
+from hybridsync.clock import Instant, utc_now
 from hybridsync.decision import Mode
-from hybridsync.errors import ListingFailed, SinkUnavailable, Stopping
+from hybridsync.errors import ListingFailed, SinkUnavailable, Stopping, describe
 from hybridsync.state import SyncStatus
 from hybridsync.state_keeper import StateKeeper
-from hybridsync.status import Counters, SyncResult, Trigger, utc_now
-from hybridsync.sync_runner import SyncRunner, describe
+from hybridsync.status import Counters, SyncResult, Trigger
+from hybridsync.sync_runner import SyncRunner
 from hybridsync.testing import MemoryStore
 from tests.eventually import eventually
 from tests.unit.engine import ScriptedSink, ScriptedSource, fast, values
@@ -31,7 +32,7 @@ class Bench:
         self.runner = SyncRunner(self.source, self.sink, self.keeper, fast(**options), self.counters, log)
 
     def start(self, trigger: Trigger = Trigger.MANUAL) -> asyncio.Task[Exception | None]:
-        return asyncio.create_task(self.runner.run(trigger, utc_now()))
+        return asyncio.create_task(self.runner.run(trigger, Instant.now()))
 
     @property
     def statuses(self) -> list[SyncStatus]:
@@ -54,14 +55,14 @@ async def test_in_progress_is_saved_before_the_first_write_and_completed_after_t
 
 async def test_what_a_completed_sync_leaves_in_its_state() -> None:
     bench = Bench(config_fingerprint="mine")
-    listed_from = utc_now() - timedelta(seconds=1)
+    listed_from = Instant.at(utc_now() - timedelta(seconds=1))
     await bench.runner.run(Trigger.STARTUP, listed_from)
     state = bench.store.states["r"]
 
     assert (state.last_sync_count, state.resource_version, state.config_fingerprint) == (2, "2", "mine")
-    assert state.confirmed_at == listed_from
+    assert state.confirmed_at == listed_from.wall
     assert state.last_sync_time is not None
-    assert state.last_sync_time >= listed_from
+    assert state.last_sync_time >= listed_from.wall
     assert state.error is None
     assert state.last_sync_duration is not None
 

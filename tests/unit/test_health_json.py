@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import datetime, timedelta, timezone
 
+from hybridsync.exceptions import Exceptions
 from hybridsync.health_json import (
     iso,
     one_line,
@@ -38,8 +39,9 @@ CONTRACT = """
     "inSync": true,
     "confirmedAt": "2026-11-20T21:00:14.000Z",
     "gapSince": null,
-    "decision": {"mode": "auto", "action": "skip", "reason": "fresh",
+    "decision": {"mode": "auto", "action": "skip", "reason": "fresh", "blocking": false,
                  "detail": "last full sync 12 s ago, threshold 86400 s"},
+    "exceptions": {"unreadable": 0, "refused": 0, "invalid": 0, "first": []},
     "informer": {"state": "watching", "since": "2026-11-20T21:00:02.000Z", "lastEventTime": null, "pending": 0},
     "progress": null,
     "lastResult": {"trigger": "startup", "read": 100000, "inserted": 0, "updated": 3, "deleted": 1,
@@ -54,12 +56,32 @@ ADDED = {"invalid": {"count": 0, "first": []}}
 """What an entry shows beyond the contract's example."""
 
 
-def test_invalid_records_are_counted_and_the_first_twenty_named() -> None:
-    shown = resource_json(a_status(invalid={f"k{number}": "port: must be an\ninteger" for number in range(25)}))
+def excepted(unreadable: int = 0, refused: int = 0, invalid: int = 0, why: str = "no\nreason") -> Exceptions:
+    return Exceptions(
+        lambda: {f"/u{number}": why for number in range(unreadable)},
+        lambda: {f"/r{number}": why for number in range(refused)},
+        lambda: {f"/i{number}": why for number in range(invalid)},
+    )
 
-    assert shown["invalid"]["count"] == 25
-    assert shown["invalid"]["first"][0] == {"key": "k0", "message": "port: must be an integer"}
-    assert len(shown["invalid"]["first"]) == 20
+
+def test_exceptions_are_counted_by_kind_and_the_first_twenty_named() -> None:
+    shown = resource_json(a_status(exceptions=excepted(unreadable=2, refused=30, invalid=25)))
+
+    told = shown["exceptions"]
+    assert (told["unreadable"], told["refused"], told["invalid"]) == (2, 30, 25)
+    assert len(told["first"]) == 20
+    assert {one["kind"] for one in told["first"]} == {"unreadable", "refused", "invalid"}, "each kind is among them"
+    assert told["first"][0] == {"key": "/u0", "kind": "unreadable", "why": "no reason"}
+    assert (shown["invalid"]["count"], len(shown["invalid"]["first"])) == (25, 20)
+    assert shown["invalid"]["first"][0] == {"key": "/i0", "message": "no reason"}
+
+
+def test_a_long_key_and_a_long_reason_are_shortened_and_stay_apart() -> None:
+    exceptions = Exceptions(dict, lambda: {"/" + "a" * 5_000_000 + end: "b" * 5_000_000 for end in "xy"}, dict)
+    first, second = resource_json(a_status(exceptions=exceptions))["exceptions"]["first"]
+
+    assert first["key"] != second["key"]
+    assert len(json.dumps([first, second])) < 2_000
 
 
 def test_the_contracts_example_comes_out_as_it_stands_there() -> None:

@@ -131,8 +131,8 @@ BYTES = st.one_of(
 class Quick(FakeManager):
     """Every sync that is started has ended well already."""
 
-    def trigger(self, names: Sequence[str] | None) -> Triggered:
-        started = super().trigger(names)
+    def trigger(self, names: Sequence[str] | None, *, allow_sweep: bool = False) -> Triggered:
+        started = super().trigger(names, allow_sweep=allow_sweep)
         for future in self.futures.values():
             future.set_result(a_result())
         return started

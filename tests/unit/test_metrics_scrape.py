@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from hybridsync.exceptions import Exceptions
 from hybridsync.metrics import Metrics
 from hybridsync.state import SyncState
 from hybridsync.status import Counters, InformerState, Progress, Readiness, Trigger, VerifyOutcome
@@ -242,11 +243,16 @@ def test_a_comparison_that_was_not_finished_claims_no_agreement() -> None:
 
 def test_records_that_break_rules_are_counted_and_not_named() -> None:
     fake = FakeManager()
-    fake.shown = [a_status(invalid={"channel-1": "password: blank", "channel-2": "path: missing"})]
+    invalid = {"channel-1": "password: blank", "channel-2": "path: missing"}
+    fake.shown = [a_status(exceptions=Exceptions(dict, lambda: {"channel-1": "too large"}, lambda: invalid))]
 
     samples = scrape(fake)
 
     assert samples["hybridsync_invalid_records", SERVICES] == 2
+    of_kind = {
+        dict(labels)["kind"]: value for (name, labels), value in samples.items() if name == "hybridsync_exceptions"
+    }
+    assert of_kind == {"unreadable": 0, "refused": 1, "invalid": 2}
     assert not [labels for _, labels in samples if "channel-1" in dict(labels).values()]
 
 
@@ -270,6 +276,7 @@ async def test_requests_are_measured_under_the_names_of_our_routes_only() -> Non
         "/health/startup": 0,
         "/health/ready": 1,
         "/health/sync": 0,
+        "/health/sync/exceptions": 0,
         "/health/sync/trigger": 1,
         "/metrics": 0,
     }

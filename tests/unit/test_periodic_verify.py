@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from hybridsync.clock import Instant
 from hybridsync.errors import SourceDisconnected, SyncStalled
 from hybridsync.model import Applied, Change, Record
 from hybridsync.periodic_verify import Interrupted, check
-from hybridsync.status import VerifyOutcome, utc_now
+from hybridsync.status import VerifyOutcome
 from tests.eventually import eventually
 from tests.unit.engine import Engine, ScriptedSink, ScriptedSource, fast, synced, values
 
@@ -235,7 +236,7 @@ async def test_a_resource_that_is_not_followed_is_not_comparable() -> None:
     assert engine.resource.incomparable is not None
     async with synced(engine):
         assert engine.resource.incomparable is None
-        engine.resource._informer.freshness.open_gap(utc_now())
+        engine.resource._informer.freshness.open_gap(Instant.now())
         assert "changes may be missing since" in (engine.resource.incomparable or "")
         engine.resource.stop()
         assert engine.resource.incomparable == "the service is stopping"

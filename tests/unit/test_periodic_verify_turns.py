@@ -10,7 +10,7 @@ from statistics import fmean
 import pytest
 
 from hybridsync.model import Batch, Listing
-from hybridsync.periodic_verify import PeriodicVerify
+from hybridsync.periodic_verify import FIRST_SECONDS, PeriodicVerify
 from hybridsync.status import VerifyOutcome
 from tests.eventually import eventually
 from tests.unit.engine import ScriptedSource, values
@@ -97,7 +97,7 @@ async def test_two_resources_are_never_compared_at_once() -> None:
     assert OneAtATime.most == 1
 
 
-async def test_turns_are_spread_over_the_interval_with_jitter() -> None:
+async def test_the_first_turns_come_within_minutes_of_a_start_spread_over_the_resources() -> None:
     house = House("a", "b", "c", "d")
     resources = list(house.manager._resources.values())
     now = time.monotonic()
@@ -105,7 +105,7 @@ async def test_turns_are_spread_over_the_interval_with_jitter() -> None:
 
     for place in range(4):
         waits = [turns[place] for turns in rounds]
-        share = 3600 * (place + 1) / 4
+        share = FIRST_SECONDS * (place + 1) / 4
         assert 0.9 * share - 1 <= min(waits) < max(waits) <= 1.1 * share + 60
         assert fmean(waits) == pytest.approx(share, rel=0.05)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from hybridsync.options import ResourceOptions
 from hybridsync.owed_sync import NEVER, OwedSync
 from hybridsync.recovery import HEALTHY_AFTER_SECONDS, Backoff, ExpiryPace, RecoveryLadder
 from hybridsync.status import Trigger
@@ -70,18 +71,39 @@ def test_zero_reconnects_allowed_means_the_first_one_is_too_many() -> None:
 
 
 @pytest.mark.parametrize(
-    ("watched", "failures"), [(HEALTHY_AFTER_SECONDS - 0.1, 4), (HEALTHY_AFTER_SECONDS, 1), (1e6, 1)]
+    ("watched", "failures", "delay"),
+    [
+        (3.9, 4, 8.0),
+        (4.1, 4, 1.0),
+        (HEALTHY_AFTER_SECONDS - 0.1, 4, 1.0),
+        (HEALTHY_AFTER_SECONDS, 1, 1.0),
+        (1e6, 1, 1.0),
+    ],
 )
 @pytest.mark.usefixtures("drawn")
-def test_two_healthy_minutes_of_watching_forgive_what_was(watched: float, failures: int) -> None:
+def test_what_a_long_watch_forgives(watched: float, failures: int, delay: float) -> None:
+    """One that outlived the delay before it ends the delays; two healthy minutes end the row of failures."""
     ladder = RecoveryLadder(max_reconnects=5, backoff=Backoff(1.0, 30.0))
     for _ in range(3):
         ladder.disconnected(0.0)
     ladder.watching(1000.0)
-    delay = ladder.disconnected(1000.0 + watched)
 
+    assert ladder.disconnected(1000.0 + watched) == delay
     assert ladder.failures == failures
-    assert delay == 2.0 ** (failures - 1)
+
+
+@pytest.mark.usefixtures("drawn")
+def test_a_watch_that_told_of_something_ends_the_delays_however_short_it_lived() -> None:
+    ladder = RecoveryLadder(max_reconnects=5, backoff=Backoff(1.0, 30.0))
+    for turn in range(3):
+        ladder.watching(turn)
+        assert ladder.disconnected(turn + 0.1, delivered=True) == 1.0
+    assert ladder.failures == 3
+
+
+def test_a_server_that_is_back_is_used_within_five_seconds_however_long_it_was_away() -> None:
+    options = ResourceOptions()
+    assert max(Backoff().cap, Backoff(*options.reconnect_backoff).cap) <= 4.0
 
 
 def test_time_without_a_watch_is_not_healthy() -> None:
@@ -173,3 +195,14 @@ def test_an_expiry_that_is_told_twice_is_come_back_from_at_once_and_more_are_not
     assert delays[2] > 0.0
     assert pace.delay(1.0 + delays[2]) > 0.0, "the wait itself is no calm"
     assert pace.delay(1e6) == 0.0
+
+
+@pytest.mark.usefixtures("drawn")
+def test_a_loss_that_a_full_sync_met_does_not_end_the_wait_for_the_next_try() -> None:
+    """A source whose connection never lives as long as its listing is not listed again and again."""
+    owed = OwedSync(periodic_hours=0, retry=Backoff(2.0, 120.0))
+    owed.failed(Trigger.RECONNECT, 100.0)
+    owed.owe(Trigger.RECONNECT, at_once=False)
+    assert owed.next_due() == 102.0
+    owed.failed(Trigger.RECONNECT, 200.0, soon=True)
+    assert owed.next_due() == 200.8, "what failed at the sink has a wait of its own"

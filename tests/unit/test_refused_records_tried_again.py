@@ -28,9 +28,17 @@ def test_a_key_waits_twice_as_long_each_time_up_to_the_largest_delay() -> None:
 
 def test_only_a_new_reason_is_news() -> None:
     refused = RefusedKeys()
-    assert refused.settle(["a", "b"], {"a": "why"}, 0) == ["a"]
-    assert refused.settle(["a"], {"a": "why"}, 1) == []
-    assert refused.settle(["a"], {"a": "something else"}, 2) == ["a"]
+    assert refused.settle(["a", "b"], {"a": "why"}, 0) == (["a"], [])
+    assert refused.settle(["a"], {"a": "why"}, 1) == ([], [])
+    assert refused.settle(["a"], {"a": "something else"}, 2) == (["a"], [])
+
+
+def test_the_end_of_a_refusal_is_news_once() -> None:
+    refused = RefusedKeys()
+    refused.settle(["a", "b"], {"a": "why", "b": "why"}, 0)
+    assert refused.settle(["a", "c"], {}, 1) == ([], ["a"])
+    assert refused.settle(["a", "c"], {}, 2) == ([], [])
+    assert refused.after_sync({}, 3) == ([], ["b"])
 
 
 def test_a_key_that_was_written_or_synced_waits_no_more() -> None:
@@ -51,10 +59,19 @@ def test_a_key_that_is_out_for_a_try_is_not_due_again_at_once() -> None:
     assert refused.due(5) == []
 
 
-def test_memory_is_bounded() -> None:
+def test_all_are_known_and_so_many_are_tried_again() -> None:
     refused = RefusedKeys()
     refused.settle([], {f"k{number}": "why" for number in range(MOST_KEYS + 5)}, 0)
-    assert len(refused) == MOST_KEYS
+    assert len(refused) == MOST_KEYS + 5
+    assert len(refused.due(5)) == MOST_KEYS
+
+
+def test_a_thousand_tries_of_one_key_leave_nothing_behind() -> None:
+    refused = RefusedKeys()
+    for turn in range(1000):
+        refused.settle(["a"], {"a": "why"}, turn)
+    assert len(refused._queue) < 200
+    assert refused.due(1e9) == ["a"]
 
 
 @pytest.mark.usefixtures("_soon")

@@ -86,8 +86,8 @@ async def test_the_sink_away_during_a_full_sync_fails_it_and_the_next_one_succee
     async with synced(engine()) as it:
         it.sink.offline = it.store.offline = True
         result = await it.resource.request_sync()
-        assert result.error == "memory: store offline"
-        assert it.resource.trouble == "r: the last full sync failed: memory: store offline"
+        assert result.error == "memory: sink offline"
+        assert it.resource.trouble == "r: the last full sync failed: memory: sink offline"
         it.sink.offline = it.store.offline = False
         it.sink.records.clear()
         await it.until(lambda: it.level)

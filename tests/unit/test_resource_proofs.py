@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+from hybridsync.clock import utc_now
 from hybridsync.model import Record
 from hybridsync.resource import Resource
-from hybridsync.status import InformerState, utc_now
+from hybridsync.status import InformerState
 from tests.unit.engine import Engine, ScriptedSource, fast, running, synced
 
 

@@ -193,4 +193,4 @@ async def test_invalid_records_are_neither_swept_nor_hidden() -> None:
     async with running(it):
         await it.until(lambda: it.triggers == ["catch_up"])
         assert set(values(it.sink)) == {"a", "b", "c"}
-        assert dict(it.status.invalid) == {"b": "port: must be an integer"}
+        assert it.status.exceptions.first(9) == [("b", "invalid", "port: must be an integer")]

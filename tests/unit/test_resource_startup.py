@@ -7,9 +7,10 @@ from datetime import timedelta
 
 import pytest
 
+from hybridsync.clock import utc_now
 from hybridsync.decision import Mode, Reason
 from hybridsync.state import SyncState, SyncStatus
-from hybridsync.status import InformerState, utc_now
+from hybridsync.status import InformerState
 from hybridsync.testing import MemoryStore
 from tests.unit.engine import Engine, ScriptedSink, ScriptedSource, completed, copy, fast, fresh, running
 
@@ -76,8 +77,8 @@ async def test_a_fresh_mirror_is_ready_although_the_source_is_away() -> None:
     [
         (None, Reason.NO_STATE),
         (completed(last_sync_time=utc_now() - timedelta(days=3)), Reason.STALE),
-        (completed(status=SyncStatus.FAILED, error="why"), Reason.LAST_FAILED),
-        (completed(status=SyncStatus.IN_PROGRESS), Reason.INCOMPLETE),
+        (completed(status=SyncStatus.FAILED, error="why", partial=True), Reason.LAST_FAILED),
+        (completed(status=SyncStatus.IN_PROGRESS, last_sync_time=None), Reason.INCOMPLETE),
         (SyncState(resource_type="r"), Reason.INCOMPLETE),
         (completed(config_fingerprint="another"), Reason.CONFIG_CHANGED),
     ],

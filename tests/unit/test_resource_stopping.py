@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from hybridsync.decision import Action
+from hybridsync.decision import Action, Reason
 from hybridsync.state import SyncStatus
 from hybridsync.status import InformerState
 from hybridsync.testing import MemoryStore
@@ -130,3 +130,40 @@ async def test_closing_twice_harms_nothing_also_when_it_never_ran() -> None:
     await it.resource.close()
 
     assert it.store.saved == []
+
+
+async def test_stop_during_a_resync_is_no_failure_and_the_next_start_is_fresh() -> None:
+    it = engine()
+    async with synced(it):
+        it.source.listing_gate.clear()
+        waiting = it.resource.request_sync()
+        await it.until(lambda: it.status.progress is not None)
+        await stopped(it)
+
+        assert (await waiting).error == "the service is stopping"
+    state = it.store.states["r"]
+    assert (state.status, state.error, state.partial) == (SyncStatus.COMPLETED, None, False)
+    again = Engine(source=it.source, sink=it.sink, store=it.store, options=it.options)
+    decision = await again.resource.plan()
+    assert (decision.reason, decision.blocking) == (Reason.FRESH, False)
+
+
+async def test_a_resync_that_was_killed_is_owed_and_holds_nobody_up() -> None:
+    it = engine()
+    async with synced(it):
+        it.source.listing_gate.clear()
+        it.resource.request_sync()
+        await it.until(lambda: it.status.progress is not None)
+        killed = it.store.states["r"]
+        assert killed.status is SyncStatus.IN_PROGRESS
+        again = Engine(source=ScriptedSource(a=b"1"), sink=it.sink, options=it.options)
+        again.store.states["r"] = killed
+        again.source.listing_gate.clear()
+        async with running(again):
+            await again.until(lambda: again.resource.ready, "ready before the sync")
+            assert again.status.decision is not None
+            assert (again.status.decision.reason, again.status.decision.blocking) == (Reason.INCOMPLETE, False)
+            again.source.listing_gate.set()
+            await again.in_sync()
+            assert again.triggers == ["catch_up"]
+        it.source.listing_gate.set()

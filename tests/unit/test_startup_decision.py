@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hybridsync.decision import Action, Decision, Mode, Reason, age_seconds, decide, is_stale
+from hybridsync.decision import CLOCKS_DIFFER_SECONDS, Action, Decision, Mode, Reason, age_seconds, decide, is_stale
 from hybridsync.state import SyncState, SyncStatus
 from tests.unit.engine import NOON
 
@@ -54,7 +54,10 @@ def but(**changes: Any) -> SyncState:
         (but(last_sync_time=NOON - timedelta(seconds=THRESHOLD + 0.001)), 3, Reason.STALE),
         (but(last_sync_time=NOON - timedelta(seconds=THRESHOLD)), 3, Reason.FRESH),
         (but(last_sync_time=NOON - timedelta(seconds=THRESHOLD - 0.001)), 3, Reason.FRESH),
-        (but(last_sync_time=NOON + timedelta(days=1)), 3, Reason.FRESH),
+        (but(last_sync_time=NOON + timedelta(seconds=CLOCKS_DIFFER_SECONDS)), 3, Reason.FRESH),
+        (but(last_sync_time=NOON + timedelta(days=1)), 3, Reason.STALE),
+        (but(partial=True), 3, Reason.INCOMPLETE),
+        (but(mirror="A"), 3, Reason.FRESH),
     ],
 )
 def test_auto_decides_by_state_mirror_configuration_and_age(
@@ -151,10 +154,60 @@ def test_auto_skips_exactly_what_is_complete_unchanged_there_and_young(
         and state.last_sync_time is not None
         and state.config_fingerprint == "f"
         and (mirror_count > 0 or not state.last_sync_count)
-        and (NOON - state.last_sync_time).total_seconds() <= THRESHOLD
+        and -CLOCKS_DIFFER_SECONDS <= (NOON - state.last_sync_time).total_seconds() <= THRESHOLD
     )
 
     decision = decided(state, mirror_count=mirror_count)
 
     assert decision.action is (Action.SKIP if trustworthy else Action.SYNC)
     assert (decision.reason is Reason.FRESH) == trustworthy
+
+
+def blocking(state: SyncState | None, mirror_count: int = 3) -> bool:
+    return decided(state, mirror_count=mirror_count).blocking
+
+
+@pytest.mark.parametrize("status", [SyncStatus.FAILED, SyncStatus.IN_PROGRESS])
+def test_a_mirror_that_was_made_whole_is_served_whatever_became_of_the_syncs_after_it(status: SyncStatus) -> None:
+    assert not blocking(but(status=status))
+    assert not blocking(FRESH), "where nothing is synced, nothing is waited for"
+
+
+@pytest.mark.parametrize("status", [SyncStatus.FAILED, SyncStatus.IN_PROGRESS])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"last_sync_time": None},
+        {"last_sync_time": NOON - timedelta(seconds=THRESHOLD + 1)},
+        {"config_fingerprint": "other"},
+        {"config_fingerprint": None},
+        {"partial": True},
+    ],
+)
+def test_what_is_old_or_of_another_configuration_or_half_made_is_not_served(
+    status: SyncStatus, change: dict[str, Any]
+) -> None:
+    assert blocking(but(status=status, **change))
+
+
+def test_an_empty_mirror_is_not_served_because_it_was_whole_once() -> None:
+    assert blocking(but(status=SyncStatus.FAILED), mirror_count=0)
+
+
+def test_a_collection_that_was_dropped_and_made_anew_is_not_the_mirror() -> None:
+    def decision(state: SyncState, mirror: str | None) -> Decision:
+        return decide(
+            Mode.AUTO,
+            state,
+            mirror_count=3,
+            mirror=mirror,
+            config_fingerprint="f",
+            now=NOON,
+            threshold_seconds=THRESHOLD,
+        )
+
+    assert decision(but(mirror="A"), "A").reason is Reason.FRESH
+    assert decision(but(mirror=None), "A").reason is Reason.FRESH, "an older version has not kept it"
+    another = decision(but(mirror="A"), "B")
+    assert (another.reason, another.blocking) == (Reason.MIRROR_MISSING, True)
+    assert decision(but(mirror="A", status=SyncStatus.FAILED), "B").blocking
