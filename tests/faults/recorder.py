@@ -131,7 +131,7 @@ class Recorder:
     def _run(self) -> None:
         while not self._stop.is_set() and len(self.violations) < _MOST_VIOLATIONS:
             try:
-                self._ask()
+                self.ask()
             except (OSError, HTTPException) as error:
                 if not self._service.ending:
                     self.violations.append(f"{datetime.now(UTC)}: no answer: {type(error).__name__}: {error}")
@@ -140,7 +140,8 @@ class Recorder:
                 return
             self._stop.wait(_PAUSE_SECONDS)
 
-    def _ask(self) -> None:
+    def ask(self) -> None:
+        """Asks once, and judges the answer."""
         at = datetime.now(UTC)
         live, body = self._service.get("/health/live")
         if live != 200:
@@ -261,7 +262,7 @@ class Recorder:
         if error is None:
             assert not self._thread.is_alive(), "the recorder does not end"
             with suppress(OSError, HTTPException):  # a block may be shorter than one round of questions
-                self._ask()
+                self.ask()
             assert self.answers, "the recorder has no answer at all"
             assert not self.violations, "false claims:\n" + "\n".join(self.violations)
         elif self.violations:
