@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.faults.allowances import among
-from tests.faults.chaos.faults import Faults
+from tests.faults.chaos.faults import LONG_SECONDS, Faults
 from tests.faults.chaos.mirror_stage import MirrorStage
 from tests.faults.chaos.schedule import Step, Target, kind
 
@@ -46,9 +46,7 @@ def _renamed_and_back(stage: MirrorStage, step: Step) -> Iterator[None]:
 def _made_anew_as_capped(stage: MirrorStage, step: Step) -> Iterator[None]:
     """What cannot hold a mirror; it goes again."""
     with stage.taken_away():
-        stage.mirror.drop()
-        while stage.mirror.name not in stage.scene.database.list_collection_names():
-            stage.make_capped(_CAPPED_BYTES)
+        stage.until(lambda: stage.made_capped(_CAPPED_BYTES), LONG_SECONDS)
     yield
     with stage.taken_away():
         stage.mirror.drop()

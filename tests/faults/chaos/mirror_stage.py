@@ -76,10 +76,12 @@ class MirrorStage(Stage):
                 raise
         self.allowances.unnoticed()
 
-    def make_capped(self, size: int) -> None:
-        """Makes the mirror a capped collection, unless the service has just made one that is none."""
-        with suppress(CollectionInvalid):
+    def made_capped(self, size: int) -> bool:
+        """Makes the mirror anew as a capped collection of so many bytes; False if the service was faster."""
+        self.mirror.drop()
+        with suppress(OperationFailure, CollectionInvalid):  # there is one again already
             self.scene.database.create_collection(self.mirror.name, capped=True, size=size)
+        return bool(self.mirror.options().get("capped"))
 
     def validate(self, validator: Mapping[str, Any]) -> None:
         """Puts a validator on the mirror; an empty one takes it off."""
