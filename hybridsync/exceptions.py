@@ -6,7 +6,6 @@ Here they are counted and shown together. What is shown has a bound, whatever a 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from heapq import nsmallest
@@ -15,6 +14,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 LONGEST_KEY: Final = 400
 LONGEST_REASON: Final = 300
+_WHOLE: Final = (1 << 64) - 1
 
 
 class ExceptionKind(StrEnum):
@@ -52,6 +52,12 @@ class Exceptions:
             ExceptionKind.INVALID: invalid,
         }
 
+    def copied(self) -> Exceptions:
+        """The same as it is now, for another thread."""
+        copies = [dict(self._of[kind]()) for kind in ExceptionKind]
+        unreadable, refused, invalid = (lambda copy=copy: copy for copy in copies)
+        return Exceptions(unreadable, refused, invalid)
+
     def count(self, kind: ExceptionKind) -> int:
         """How many there are of one kind."""
         return len(self._of[kind]())
@@ -84,11 +90,13 @@ class Exceptions:
 
 
 def shown_key(key: str) -> str:
-    """The key, a long one shortened, with a hash of the whole at its end."""
+    """The key, a long one shortened, with a hash of the whole at its end, which differs from process to process.
+
+    Python has that hash already, of whatever is a key of a dict: nothing here grows with the key.
+    """
     if len(key) <= LONGEST_KEY:
         return key
-    whole = hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()[:16]
-    return f"{key[: LONGEST_KEY - 20]}… ({whole})"
+    return f"{key[: LONGEST_KEY - 20]}… ({hash(key) & _WHOLE:016x})"
 
 
 def shown_reason(why: str) -> str:

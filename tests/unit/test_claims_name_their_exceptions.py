@@ -7,6 +7,7 @@ import structlog
 
 from hybridsync import refused_keys
 from hybridsync.exceptions import Exceptions
+from hybridsync.subtrees import Subtrees, not_named
 from tests.unit.engine import Engine, ScriptedSource, fast, fresh, running, synced
 
 pytestmark = pytest.mark.usefixtures("_soon")
@@ -116,3 +117,51 @@ def test_pages_come_in_the_order_of_keys_and_hold_each_once() -> None:
 
     assert len(found) == len(set(found)) == len(refused) + len(invalid)
     assert [one.key for one in found] == sorted(one.key for one in found)
+
+
+class Counted(str):
+    """A key that counts how often a piece is cut off it."""
+
+    cuts = 0
+
+    def __getitem__(self, piece: object) -> str:
+        Counted.cuts += 1
+        return super().__getitem__(piece)  # type: ignore[index]
+
+
+def cuts(roots: int, keys: int = 50) -> int:
+    """How much work it is to tell which of so many keys lie below one of so many roots."""
+    Counted.cuts = 0
+    subtrees = Subtrees(f"/services/hidden-{number:06}" for number in range(roots))
+    found = [key for number in range(keys) if (key := Counted(f"/services/shown-{number:06}/a/b")) in subtrees]
+    assert found == []
+    return Counted.cuts
+
+
+def test_many_hidden_subtrees_cost_no_key_more_than_few() -> None:
+    assert cuts(24_000) == cuts(10) <= 50
+
+
+@pytest.mark.parametrize(
+    ("key", "below"),
+    [
+        ("/a", True),
+        ("/a/b", True),
+        ("/a/b/c", True),
+        ("/ab", False),
+        ("/b/a", False),
+        ("", False),
+        ("ns/x", True),
+        ("ns", True),
+        ("nsx/y", False),
+    ],
+)
+def test_what_lies_below_a_root(key: str, below: bool) -> None:
+    assert (key in Subtrees(["/a", "ns"])) is below
+
+
+def test_below_the_root_of_all_lies_everything_and_below_nothing_nothing() -> None:
+    assert "/a/b" in Subtrees(["/"])
+    assert "/" in Subtrees(["/"])
+    assert "/a" not in Subtrees([])
+    assert list(not_named(["/a/b", "/c", "/d"], ["/a"], {"/c"})) == ["/d"]
