@@ -3,7 +3,7 @@
 On a thread of its own, so a test may block. What is checked of every answer:
 
 - `/health/live` is 200, always;
-- never ready before a full sync succeeded in this process, unless start-up decided to skip it;
+- never ready before a full sync succeeded in this process, unless start-up decided to skip it, or to have it run behind;
 - `inSync` only with status `completed`, watching, nothing pending, no gap, nothing unreadable and nothing refused;
 - `confirmedAt` never goes back, is never in the future, and never beyond `gapSince` while a gap is open;
 - whatever was acknowledged by the source before `confirmedAt` is in the mirror (`Histories.violations`):
@@ -187,7 +187,8 @@ class Recorder:
         return found
 
     def _may_be_ready(self, sync: dict[str, Any]) -> bool:
-        if sync["decision"] is not None and sync["decision"]["action"] == "skip":
+        decision = sync["decision"]
+        if decision is not None and (decision["action"] == "skip" or decision.get("blocking") is False):
             return True
         # an offset that the clock had meanwhile is taken for the one that it had then
         least = self._offsets(self._service.started_at, datetime.now(UTC)).least
