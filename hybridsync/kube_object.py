@@ -53,3 +53,8 @@ def reaches(resource_version: str, other: str) -> bool:
     if is_ordered(resource_version) and is_ordered(other):
         return (len(resource_version), resource_version) >= (len(other), other)
     return resource_version == other
+
+
+def is_before(resource_version: str, other: str) -> bool:
+    """Whether it is older than `other`; never where there is no order."""
+    return is_ordered(resource_version) and is_ordered(other) and not reaches(resource_version, other)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
@@ -17,7 +16,7 @@ PLURAL_ALLOWED = "the plural name of a resource as in its URL, such as deploymen
 NAMESPACES_ALLOWED = 'a list of namespaces such as ["prod", "staging"]; ["*"] is all of them, and what has none'
 LABELS_ALLOWED = "a label selector such as app=web,tier!=test"
 FIELDS_ALLOWED = "a field selector such as status.phase=Running"
-KUBECONFIG_ALLOWED = "an existing kubeconfig file; without it the pod's own service account, else KUBECONFIG"
+KUBECONFIG_ALLOWED = "a kubeconfig file; without it the pod's own service account, else KUBECONFIG"
 CONTEXT_ALLOWED = "the name of a context of the kubeconfig; without it its current one"
 MANAGED_ALLOWED = "true or false"
 
@@ -78,12 +77,6 @@ def _check_paths(paths: tuple[str, ...]) -> tuple[str, ...]:
     return paths
 
 
-def _check_kubeconfig(name: str | None) -> str | None:
-    if name is not None and not Path(name).expanduser().is_file():
-        raise ValueError("there is no such file")
-    return name
-
-
 def _none_if_empty(value: object) -> object:
     return None if value == "" else value
 
@@ -111,7 +104,7 @@ class KubernetesSource(BaseModel):
     field_selector: Annotated[str, AfterValidator(_check_selector)] = Field(
         default="", json_schema_extra={"allowed": FIELDS_ALLOWED}
     )
-    kubeconfig: Annotated[str | None, BeforeValidator(_none_if_empty), AfterValidator(_check_kubeconfig)] = Field(
+    kubeconfig: Annotated[str | None, BeforeValidator(_none_if_empty)] = Field(
         default=None, json_schema_extra={"allowed": KUBECONFIG_ALLOWED}
     )
     context: Annotated[str | None, BeforeValidator(_none_if_empty)] = Field(

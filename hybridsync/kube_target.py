@@ -47,9 +47,9 @@ class Target(NamedTuple):
             chosen["fieldSelector"] = self.field_selector
         return chosen | more
 
-    def rule(self, verb: str) -> str:
-        """The RBAC rule that allows `verb`, for people."""
-        where = "" if self.namespaces == (EVERYWHERE,) else f" in {', '.join(self.namespaces)}"
+    def rule(self, verb: str, namespace: str = EVERYWHERE) -> str:
+        """The RBAC rule that allows `verb` there, for people."""
+        where = "" if namespace == EVERYWHERE else f" in namespace {namespace}"
         return f'apiGroups: ["{self.group}"], resources: ["{self.plural}"], verbs: ["{verb}"]{where}'
 
     def __str__(self) -> str:

@@ -53,7 +53,7 @@ class HybridSyncManager:
     """Everything that runs.
 
     `ping` asks MongoDB for a sign of life within a deadline of its own and raises `SinkError`; `close`
-    lets go of its client. Names of resources are distinct.
+    lets go of its client. `others` are further tasks to keep running. Names of resources are distinct.
     """
 
     def __init__(
@@ -62,6 +62,7 @@ class HybridSyncManager:
         ping: Callable[[], Awaitable[None]],
         close: Callable[[], Awaitable[None]],
         options: ManagerOptions,
+        others: Sequence[Supervised] = (),
     ) -> None:
         self.instance = f"{socket.gethostname()}-{os.getpid()}"
         self.stopping = False
@@ -72,7 +73,7 @@ class HybridSyncManager:
         self._close = close
         self._options = options
         self._informers = [Supervised(f"resource {resource.name}", resource.run) for resource in resources]
-        self._others = [Supervised("mongodb monitor", self._watch_mongodb)]
+        self._others = [Supervised("mongodb monitor", self._watch_mongodb), *others]
         periodic = PeriodicVerify(resources, options.verify_interval_hours)
         self._others.append(Supervised("periodic verify", periodic.run))
 
@@ -99,17 +100,18 @@ class HybridSyncManager:
         await _bounded(1.0, self._close())
 
     async def _watch_mongodb(self) -> None:
+        told = False
         while True:
             try:
                 await self._ping()
             except SinkError as error:
-                if self.mongodb_reachable:
+                if not told:
                     log.warning("MongoDB cannot be reached", error=str(error))
-                self.mongodb_reachable = False
+                told, self.mongodb_reachable = True, False
             else:
                 if not self.mongodb_reachable:
                     log.info("MongoDB answers")
-                self.mongodb_reachable = True
+                told, self.mongodb_reachable = False, True
                 self.readiness()
             await asyncio.sleep(PING_INTERVAL_SECONDS)
 

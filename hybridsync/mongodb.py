@@ -11,27 +11,34 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeAlias, TypeVar
-from urllib.parse import parse_qsl
 
 import pymongo
+import structlog
 from bson.binary import Binary
 from bson.codec_options import CodecOptions
 from bson.errors import BSONError
-from bson.int64 import Int64
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorClientSession, AsyncIOMotorCollection
 from pymongo.errors import PyMongoError
 from pymongo.read_preferences import ReadPreference
+from pymongo.topology_description import TopologyDescription
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
-from hybridsync.addresses import check_mongodb_uri, mongodb_database
+from hybridsync.addresses import check_mongodb_uri, mongodb_database, mongodb_options
 from hybridsync.errors import ConfigurationError, SinkError, SinkUnavailable, SourceDisconnected
-from hybridsync.mongodb_errors import one_line, sink_error
-from hybridsync.mongodb_stream import ChangeFeed, as_number, stream_error
+from hybridsync.mongodb_errors import is_refusal, one_line, sink_error
+from hybridsync.mongodb_options import PLAIN, READS, WRITES, client_options, not_obeyed
+from hybridsync.mongodb_sessions import never_again
+from hybridsync.mongodb_signs import SignsOfLife
+from hybridsync.mongodb_stream import ChangeFeed, as_number, as_timestamp, stream_error
+from hybridsync.mongodb_topology import VARIABLE, pools, renew_connections, trouble_of
+
+log = structlog.get_logger("hybridsync")
 
 T = TypeVar("T")
 Session: TypeAlias = AsyncIOMotorClientSession
@@ -45,20 +52,13 @@ RETRY_SECONDS = 15.0
 
 CLOSE_SECONDS = 2.0
 
+EVENTS_AT_ONCE = 500
+"""Events of a change stream in one answer, which is taken in on the event loop."""
+RENEW_SECONDS = 1.0
+"""Connections are made anew that often at most, see `mongodb_topology.renew_connections`."""
+
 _GRACE_SECONDS = 0.5
 """How much later than its thread a waiting coroutine gives up, so that normally the thread is done."""
-
-_DEFAULTS: dict[str, Any] = {
-    "appname": "hybridsync",
-    "w": "majority",
-    "journal": True,
-    "retryWrites": True,
-    "readConcernLevel": "majority",
-    "serverSelectionTimeoutMS": 5_000,
-    "connectTimeoutMS": 5_000,
-    "socketTimeoutMS": 20_000,
-}
-_ALIASES = {"j": "journal"}
 
 
 class ServerClock(NamedTuple):
@@ -71,8 +71,8 @@ class ServerClock(NamedTuple):
 class MongoDB:
     """One client and one database.
 
-    `uri` as in MONGODB_URI; options the user put into it win over ours, except that what nobody
-    acknowledges (`w=0`) is refused. Raises `ConfigurationError`. The loop is the one that is running at first use.
+    `uri` as in MONGODB_URI; which of its options count is said in `mongodb_options.py`. Raises `ConfigurationError`.
+    The loop is the one that is running at first use.
     """
 
     def __init__(
@@ -85,19 +85,36 @@ class MongoDB:
         self._numbers_writes: bool | None = None
         self._uri = uri
         self._streaming: pymongo.AsyncMongoClient[dict[str, Any]] | None = None
+        self._renewed = -math.inf
         try:
-            if _options(uri).get("w") == "0":
-                raise ValueError("w=0 cannot be used: every write must be acknowledged")
             check_mongodb_uri(uri)
-            self._client: Any = AsyncIOMotorClient(uri, tz_aware=True, **_defaults_beside(uri))
+            given = mongodb_options(uri)
+            self._options = client_options(given)
+            self._client: Any = AsyncIOMotorClient(uri, tz_aware=True, **self._options)
             self.name = mongodb_database(uri)
+            self._database: Any = self._client.get_database(
+                self.name, PLAIN, ReadPreference.PRIMARY, write_concern=WRITES, read_concern=READS
+            )
         except (PyMongoError, ValueError) as error:
-            raise ConfigurationError(f"HYBRIDSYNC_MONGODB_URI: {_without_credentials(str(error), uri)}") from None
+            raise ConfigurationError(f"{VARIABLE}: {_without_credentials(str(error), uri)}") from None
         self.where = f"{_hosts(uri)}/{self.name}"
+        self._signs = SignsOfLife(lambda deadline: self.run(self._hello, deadline), self._topology, self.where)
+        if ignored := not_obeyed(given):
+            log.info("options of the MongoDB URI are not used as they are", variable=VARIABLE, options=ignored)
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing can be written at this moment, as far as is known without asking; see `Sink.trouble`."""
+        if self._closed:
+            return None
+        return trouble_of(self._topology(), self.where) or self._signs.missing
 
     def collection(self, name: str) -> Collection:
-        """A collection, read from the primary: what a secondary says may be older than our own writes."""
-        found: Collection = self._client[self.name].get_collection(name, read_preference=ReadPreference.PRIMARY)
+        """A collection, read from the primary: what a secondary says may be older than our own writes.
+
+        What is read is what a majority has, what is acknowledged is there for good, whatever the URI says.
+        """
+        found: Collection = self._database.get_collection(name)
         return found
 
     async def new_session(self) -> Session:
@@ -111,24 +128,38 @@ class MongoDB:
         return session
 
     async def numbers_writes(self) -> bool:
-        """Whether a late write can be told by its number: not on a standalone server, and not without retryWrites.
+        """Whether a late write can be told by its number: on a replica set or a sharded cluster.
 
         Asked once. Raises `SinkUnavailable` or `SinkError`.
         """
         if self._numbers_writes is None:
-            said = await self.retrying(lambda: self._client[self.name].command("hello"))
-            self._numbers_writes = _replicates(said) and self._client.options.retry_writes
+            said = await self.retrying(self._hello)
+            self._numbers_writes = _replicates(said)
         return self._numbers_writes
 
-    async def collection_info(self, name: str) -> dict[str, Any] | None:
-        """What `listCollections` says about one collection; `None` when it does not exist."""
-        database = self._client[self.name]
-        infos = await self.retrying(lambda: _to_list(database, name))
-        return infos[0] if infos else None
+    async def collection_infos(self, names: Sequence[str], deadline: float | None = None) -> list[dict[str, Any]]:
+        """What `listCollections` says about those of the collections that exist. One attempt; raises `SinkError`."""
+        return await self.run(lambda: _to_list(self._database, {"name": {"$in": list(names)}}), deadline)
+
+    async def command(self, command: Mapping[str, Any], deadline: float | None = None) -> Mapping[str, Any]:
+        """One command on the database that is no read, acknowledged by a majority. One attempt; raises `SinkError`."""
+        concern = {"writeConcern": WRITES.document}
+        return await self.run(lambda: self._database.command({**command, **concern}, codec_options=PLAIN), deadline)
 
     async def ping(self, deadline: float = 2.0) -> None:
-        """Returns when a primary answers within `deadline` seconds; raises `SinkError` otherwise."""
-        await self.run(lambda: self._client.admin.command("ping"), deadline)
+        """Returns when a server that takes writes answers within `deadline` seconds; raises `SinkError` otherwise.
+
+        It does not wait for the deadline once it is known that no server can be reached.
+        """
+        await self._signs.ask(deadline)
+
+    def _topology(self) -> TopologyDescription:
+        found: TopologyDescription = self._client.delegate.topology_description
+        return found
+
+    async def _hello(self) -> Mapping[str, Any]:
+        said: Mapping[str, Any] = await self._database.command("hello", codec_options=PLAIN)
+        return said
 
     async def run(self, operation: Callable[[], Awaitable[T]], deadline: float | None = None) -> T:
         """One attempt, given up after `deadline` seconds.
@@ -149,6 +180,8 @@ class MongoDB:
         try:
             return running.result()
         except (PyMongoError, BSONError) as error:
+            if is_refusal(error):
+                await self._renew_connections()
             raise sink_error(error, self.where) from error
 
     async def retrying(self, operation: Callable[[], Awaitable[T]]) -> T:
@@ -157,6 +190,14 @@ class MongoDB:
         The pauses are random, up to 0.1 s first and 2 s later. Raises `SinkUnavailable` or `SinkError`.
         """
         end = time.monotonic() + self._retry_seconds
+
+        async def attempt() -> T:
+            return await self.run(operation, max(1.0, min(self._operation_seconds, end - time.monotonic())))
+
+        return await self.repeated(attempt)
+
+    async def repeated(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Like `retrying`, for what makes its requests by `run` or `command`, with deadlines of their own."""
         attempts = AsyncRetrying(
             retry=retry_if_exception(lambda error: isinstance(error, SinkUnavailable) and not self._closed),
             wait=wait_random_exponential(multiplier=0.1, max=2),
@@ -164,16 +205,16 @@ class MongoDB:
             reraise=True,
         )
 
-        async def attempt() -> T:
-            return await self.run(operation, max(1.0, min(self._operation_seconds, end - time.monotonic())))
+        async def attempted() -> T:  # tenacity wants a coroutine function
+            return await attempt()
 
-        return await attempts(attempt)
+        return await attempts(attempted)
 
     # -- what a source needs ----------------------------------------------------------------------
 
     async def clock(self) -> ServerClock:
         """The times of the primary; its cluster time is at or past all that was committed. Raises `SinkError`."""
-        said = await self.run(lambda: self._client[self.name].command("hello"))
+        said = await self.run(self._hello)
         time_ = as_number(said["operationTime"]) if _replicates(said) and "operationTime" in said else None
         return ServerClock(time_, said.get("localTime") or datetime.now(UTC))
 
@@ -191,7 +232,7 @@ class MongoDB:
             "readConcern": {"level": "linearizable"},
             "maxTimeMS": int(self._operation_seconds * 1000),
         }
-        said = await self.run(lambda: self._client[self.name].command(command, read_preference=ReadPreference.PRIMARY))
+        said = await self.run(lambda: self._database.command(command, codec_options=PLAIN))
         if "operationTime" not in said:
             raise SinkError(f"MongoDB at {self.where}: it tells no cluster time")
         return as_number(said["operationTime"])
@@ -203,33 +244,38 @@ class MongoDB:
         *,
         resume: str | None,
         await_seconds: float,
-        options: CodecOptions[dict[str, Any]],
+        options: CodecOptions[Any],
+        since: int | None = None,
     ) -> ChangeFeed:
-        """Opens a change stream, at the resume token or from now on; `options` decode its events.
+        """Opens a change stream, at the resume token, at the cluster time `since`, or from now on.
+
+        `options` decode its events.
 
         Raises `PositionExpired`, `SourceUnsupported` or `SourceDisconnected`.
         """
         if self._closed:
             raise SourceDisconnected(f"MongoDB at {self.where}: the connection is closed")
         if self._streaming is None:
-            self._streaming = pymongo.AsyncMongoClient(self._uri, tz_aware=True, **_defaults_beside(self._uri))
-        source = self._streaming[self.name].get_collection(
-            collection, codec_options=options, read_preference=ReadPreference.PRIMARY
-        )
+            self._streaming = pymongo.AsyncMongoClient(self._uri, tz_aware=True, **self._options)
+        source = self._streaming[self.name].get_collection(collection, options, ReadPreference.PRIMARY, WRITES, READS)
         try:
             async with asyncio.timeout(self._operation_seconds):
                 stream = await source.watch(
                     pipeline,
                     resume_after=None if resume is None else {"_data": resume},
+                    batch_size=EVENTS_AT_ONCE,
+                    start_at_operation_time=None if since is None else as_timestamp(since),
                     max_await_time_ms=max(1, round(await_seconds * 1000)),
                 )
         except TimeoutError:
             raise SourceDisconnected(
                 f"MongoDB at {self.where}: no answer within {self._operation_seconds:g} s"
             ) from None
-        except PyMongoError as error:
-            raise stream_error(error, self.where, resuming=resume is not None) from error
-        return ChangeFeed(stream, self.where, await_seconds)
+        except (PyMongoError, BSONError) as error:
+            if is_refusal(error):
+                await self._renew_connections()
+            raise stream_error(error, self.where, collection, resuming=resume is not None) from error
+        return ChangeFeed(stream, self.where, collection, await_seconds)
 
     async def close(self) -> None:
         """Lets go of all connections. Never raises, takes at most `CLOSE_SECONDS`; may be called twice."""
@@ -255,10 +301,19 @@ class MongoDB:
                     await self._streaming.close()
                 await over.wait()
 
+    async def _renew_connections(self) -> None:
+        """After a refusal: the next requests are made as the user who is there then, with the rights of then."""
+        now = time.monotonic()
+        if now - self._renewed < RENEW_SECONDS:  # one refusal seldom comes alone
+            return
+        self._renewed = now
+        await renew_connections(self._client.delegate)
+        if self._streaming is not None:
+            await renew_connections(self._streaming)
+
     def _over(self, running: asyncio.Future[Any]) -> None:
         self._running.discard(running)
-        if not running.cancelled():
-            running.exception()  # seen, also when nobody waits any more
+        _seen(running)
 
     def _interrupt(self) -> None:
         """Wakes the threads that still wait for an answer, because the interpreter waits for them at its end.
@@ -266,70 +321,24 @@ class MongoDB:
         pymongo has no public call for it: this is what it does itself when a monitor finds a server dead.
         """
         with contextlib.suppress(Exception):
-            for server in list(self._client.delegate._topology._servers.values()):
-                server.pool.reset(interrupt_connections=True)
+            for pool in pools(self._client.delegate):
+                pool.reset(interrupt_connections=True)
 
 
-def id_of(session: Session) -> Binary:
-    """The id by which the server knows the session."""
-    found: Binary = session.delegate.session_id["id"]
-    return found
-
-
-def next_number(session: Session) -> Int64:
-    """A number for the next retryable write of the session, above those of all before it.
-
-    For a command that pymongo does not know as a write. Raises `SinkError`, see `never_again`.
-    """
-    own = _server_session(session)
-    own.inc_transaction_id()
-    return Int64(own.transaction_id)
-
-
-def never_again(session: Session, session_id: Binary | None = None, number: int = 0) -> None:
-    """Keeps pymongo from using the server session behind `session` for anything else later.
-
-    With `session_id`, the session becomes that one first, and its next write has a number above `number`.
-
-    Both are pymongo's own affair (`ClientSession._server_session`): its public API neither continues a session
-    that somebody else began nor keeps one out of the pool from which every call without a session is served.
-    From 4.9 to 4.20 the names are the same; in 4.18 the class moved to `client_session_shared`. Raises
-    `SinkError` when a pymongo has other names.
-    """
-    own = _server_session(session)
-    own.dirty = True
-    if session_id is not None:
-        own.session_id = {"id": session_id}
-        own._transaction_id = number
-
-
-def _server_session(session: Session) -> Any:
-    id_of(session)  # until it is asked for, there is only a placeholder
-    own: Any = session.delegate._server_session
-    names = ("session_id", "_transaction_id", "dirty", "inc_transaction_id", "transaction_id")
-    if not all(hasattr(own, name) for name in names):
-        raise SinkError(f"pymongo {pymongo.version} keeps sessions in another way: late writes cannot be fenced")
-    return own
+def _seen(done: asyncio.Future[Any]) -> None:
+    """Also when nobody waits any more."""
+    if not done.cancelled():
+        done.exception()
 
 
 def _replicates(hello: Mapping[str, Any]) -> bool:
     return "setName" in hello or hello.get("msg") == "isdbgrid"
 
 
-async def _to_list(database: Any, name: str) -> list[dict[str, Any]]:
-    cursor = await database.list_collections(filter={"name": name})
+async def _to_list(database: Any, wanted: Mapping[str, Any]) -> list[dict[str, Any]]:
+    cursor = await database.list_collections(filter=wanted)
     found: list[dict[str, Any]] = await cursor.to_list(None)
     return found
-
-
-def _defaults_beside(uri: str) -> dict[str, Any]:
-    """Our options without those that the user has set."""
-    given = {_ALIASES.get(name, name) for name in _options(uri)}
-    return {name: value for name, value in _DEFAULTS.items() if name.lower() not in given}
-
-
-def _options(uri: str) -> dict[str, str]:
-    return {name.lower(): value for name, value in parse_qsl(uri.partition("?")[2], keep_blank_values=True)}
 
 
 def _hosts(uri: str) -> str:

@@ -26,6 +26,23 @@ from hybridsync.errors import SinkError, SinkUnavailable
 
 DUPLICATE_KEY = 11000
 
+_UNAUTHORIZED = 13
+_NAMESPACE_EXISTS = 48
+_AUTHENTICATION_FAILED = 18
+
+_REFUSED_USER = frozenset(
+    {
+        11,  # UserNotFound
+        _UNAUTHORIZED,
+        _AUTHENTICATION_FAILED,
+        31,  # RoleNotFound
+        33,  # AuthSchemaIncompatible, or another mechanism
+        334,  # MechanismUnavailable
+        391,  # ReauthenticationRequired
+        8000,  # of Atlas
+    }
+)
+
 _TRANSIENT = frozenset(
     {
         6,  # HostUnreachable
@@ -81,8 +98,20 @@ _LABELS = ("RetryableWriteError", "TransientTransactionError")
 
 def sink_error(error: Exception, where: str) -> SinkError:
     """The error of our own tree for one of the driver's. `where`: the servers, without credentials."""
-    line = f"MongoDB at {where}: {_reason(error)}"
+    line = f"MongoDB at {where}: {reason_of(error)}"
     return SinkUnavailable(line) if _is_transient(error) else SinkError(line)
+
+
+def is_refusal(error: BaseException | None) -> bool:
+    """Whether the server refused the user: unknown to it, a wrong password, or a right that is missing."""
+    if isinstance(error, BulkWriteError):
+        return any(complaint.get("code") in _REFUSED_USER for complaint in _complaints(error.details))
+    return isinstance(error, OperationFailure) and error.code in _REFUSED_USER
+
+
+def is_there_already(error: BaseException | None) -> bool:
+    """Whether a collection could not be created because it exists."""
+    return isinstance(error, OperationFailure) and error.code == _NAMESPACE_EXISTS
 
 
 def is_about_document(error: Exception) -> bool:
@@ -127,23 +156,73 @@ def _complaints(details: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     yield from details.get("writeErrors", ())
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, ServerSelectionTimeoutError):
-        # "host: what (configured timeouts: …), Timeout: 5s, Topology Description: <…>"
-        return one_line(re.split(r", Timeout:|, full error:| \(configured timeouts", str(error))[0])
+def reason_of(error: Exception) -> str:
+    """What one of the driver's errors says, as one line: without the command it was said of, and with its code."""
     if isinstance(error, BulkWriteError):
-        return one_line(_first_text(c for c in _complaints(error.details) if c.get("code") != DUPLICATE_KEY))
+        return _first_text(c for c in _complaints(error.details) if c.get("code") != DUPLICATE_KEY)
     if isinstance(error, OperationFailure):
-        text = (error.details or {}).get("errmsg") or str(error).split(", full error:")[0]
-        return one_line(f"{text} (code {error.code})")
-    if isinstance(error, ConnectionFailure):
-        return one_line(str(error).split(" (configured timeouts")[0])
+        text = (error.details or {}).get("errmsg")
+        return _of_server(text if isinstance(text, str) else str(error), error.code)
+    text = _without_dump(str(error))
     if isinstance(error, BSONError):
-        return one_line(f"cannot be read or written as BSON: {error}")
-    return one_line(str(error) or type(error).__name__)
+        text = f"cannot be read or written as BSON: {text}"
+    if not text.strip() or text.rstrip().endswith(":"):  # many errors of sockets have no words of their own
+        cause = error.__cause__ or error.__context__ or error
+        text = f"{text} {'the connection was closed' if isinstance(error, ConnectionFailure) else ''}".strip()
+        text = f"{text} ({type(cause).__name__})".strip()
+    return one_line(text)
+
+
+_DUMP = re.compile(r", full error:|, Timeout: [0-9.]+s, Topology Description:| \(configured timeouts:")
+
+_NOT_AUTHORIZED = re.compile(
+    r"not authorized on (?P<database>\S+) to execute command \{ (?P<command>\w+): (?P<rest>.*)", re.S
+)
+_NO_USER = re.compile(r"(?:command \w+ requires authentication|there are no users authenticated)", re.I)
+
+_RIGHTS = {
+    "aggregate": "find",
+    "count": "find",
+    "create": "createCollection",
+    "createIndexes": "createIndex",
+    "delete": "remove",
+    "getMore": "find",
+}
+"""The action that a command needs, where its name is another one. Manual, "Privilege Actions"."""
+
+
+def _without_dump(text: str) -> str:
+    return " ".join(_DUMP.split(text)[0].split())
+
+
+def _of_server(text: str, code: int | None) -> str:
+    """What a server said, with its code; of a refused command the right that is missing, not the command."""
+    of_code = "" if code is None else f" (code {code})"
+    if (refused := _NOT_AUTHORIZED.match(text)) is not None:
+        return one_line(_missing_right(refused["database"], refused["command"], refused["rest"]) + of_code)
+    said = _without_dump(text).rstrip(".")
+    if code == _UNAUTHORIZED and _NO_USER.search(said):
+        said += ": the URI names no user, or the user is gone; see HYBRIDSYNC_MONGODB_URI"
+    elif code == _AUTHENTICATION_FAILED:
+        said += ": check user, password and authSource in HYBRIDSYNC_MONGODB_URI"
+    return one_line(f"{said or 'no reason given'}{of_code}")
+
+
+def _missing_right(database: str, command: str, rest: str) -> str:
+    right = f"the right {_RIGHTS.get(command, command)}"
+    if command == "aggregate" and "$changeStream" in rest:
+        right = "one of the rights changeStream, find"
+    elif command == "update":  # nearly all of ours insert what is not there
+        right = "one of the rights update, insert"
+    named = re.match(r'"((?:[^"\\]|\\.)*)"', rest)
+    if command == "getMore":
+        named = re.search(r'collection: "((?:[^"\\]|\\.)*)"', rest)
+    on = f"{database}.{named[1]}" if named is not None else f"the database {database}"
+    return f"the user lacks {right} on {on}: not authorized"
 
 
 def _first_text(complaints: Iterable[Mapping[str, Any]]) -> str:
     for complaint in complaints:
-        return f"{complaint.get('errmsg', 'the write was refused')} (code {complaint.get('code')})"
+        text = complaint.get("errmsg")
+        return _of_server(text if isinstance(text, str) and text else "the write was refused", complaint.get("code"))
     return "the write was refused"

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+from bson.errors import BSONError
 from bson.timestamp import Timestamp
 from pymongo.asynchronous.change_stream import AsyncCollectionChangeStream
 from pymongo.errors import OperationFailure, PyMongoError
@@ -28,11 +29,23 @@ ANSWER_SECONDS = 10.0
 
 CLOSE_SECONDS = 1.0
 
+NO_STREAMS = {"view": "a view", "timeseries": "a time series collection"}
+"""Kinds of collections, by their `type` in listCollections, that MongoDB has no change streams for."""
+
 ENDS = {"drop": "dropped", "rename": "renamed", "dropDatabase": "dropped", "invalidate": "dropped or renamed"}
 
 _NEEDS_REPLICA_SET = 40573
-_REFUSED = frozenset({13, 18})  # Unauthorized, AuthenticationFailed
-_HISTORY = frozenset({260, 280, 286})  # InvalidResumeToken, ChangeStreamFatalError, ChangeStreamHistoryLost
+_UNAUTHORIZED = 13
+_ON_VIEW = 166  # CommandNotSupportedOnView, said of time series collections too
+_REFUSED = frozenset({_UNAUTHORIZED, 18})  # AuthenticationFailed
+_HISTORY = frozenset(
+    {
+        260,  # InvalidResumeToken
+        280,  # ChangeStreamFatalError
+        286,  # ChangeStreamHistoryLost
+        10334,  # BSONObjectTooLarge: an event of a document whose _id has megabytes; it would be met again and again
+    }
+)
 
 _TOKEN = re.compile("82([0-9A-Fa-f]{16})(?:[0-9A-Fa-f]{2})*")
 
@@ -42,21 +55,34 @@ def as_number(time: Timestamp) -> int:
     return time.time << 32 | time.inc
 
 
+def as_timestamp(number: int) -> Timestamp:
+    """The cluster time behind `as_number`."""
+    return Timestamp(number >> 32, number & 0xFFFFFFFF)
+
+
 def token_time(token: str) -> int | None:
     """The cluster time of a resume token, see `as_number`; `None` for a token of another kind."""
     found = _TOKEN.fullmatch(token)
     return int(found[1], 16) if found else None
 
 
+class CollectionGone(PositionExpired):
+    """The stream told that the collection was dropped or renamed."""
+
+
 class ChangeFeed:
     """An open change stream. Not usable after an error.
 
-    `await_seconds`: how long the server may wait for an event before it says that there is none.
+    `where`: the servers and the database. `await_seconds`: how long the server may wait for an event before it says
+    that there is none.
     """
 
-    def __init__(self, stream: AsyncCollectionChangeStream[Any], where: str, await_seconds: float) -> None:
+    def __init__(
+        self, stream: AsyncCollectionChangeStream[Any], where: str, collection: str, await_seconds: float
+    ) -> None:
         self._stream = stream
         self._where = where
+        self._collection = collection
         self._patience = await_seconds + ANSWER_SECONDS
 
     @property
@@ -75,17 +101,19 @@ class ChangeFeed:
     async def next(self) -> Mapping[str, Any] | None:
         """The next event, or `None` when there was none for a while.
 
-        Raises `PositionExpired` when the history or the collection is gone, `SourceDisconnected` otherwise.
+        Raises `PositionExpired` when the history is gone, `CollectionGone` when the collection is, `SourceUnsupported`
+        when it became a view, `SourceDisconnected` otherwise.
         """
         try:
             async with asyncio.timeout(self._patience):
                 event: Mapping[str, Any] | None = await self._stream.try_next()
         except TimeoutError:
             raise SourceDisconnected(f"MongoDB at {self._where}: no answer within {self._patience:g} s") from None
-        except PyMongoError as error:
-            raise stream_error(error, self._where, resuming=False) from error
+        except (PyMongoError, BSONError) as error:
+            raise stream_error(error, self._where, self._collection, resuming=False) from error
         if event is not None and event["operationType"] in ENDS:
-            raise PositionExpired(f"MongoDB at {self._where}: the collection was {ENDS[event['operationType']]}")
+            ended = ENDS[event["operationType"]]
+            raise CollectionGone(f"MongoDB at {self._where}: the collection {self._collection} was {ended}")
         return event
 
     async def close(self) -> None:
@@ -95,16 +123,31 @@ class ChangeFeed:
                 await self._stream.close()
 
 
-def stream_error(error: PyMongoError, where: str, *, resuming: bool) -> SourceError:
+def stream_error(error: PyMongoError | BSONError, where: str, collection: str, *, resuming: bool) -> SourceError:
     """The error of our own tree for one of the driver's. `resuming`: it was said of a position that was given."""
     said = sink_error(error, where)
     if isinstance(error, OperationFailure):
         if error.code == _NEEDS_REPLICA_SET:
             return SourceUnsupported(no_replica_set(where))
+        if error.code == _ON_VIEW:
+            return SourceUnsupported(no_streams("a view or a time series collection", where, collection))
+        if error.code == _UNAUTHORIZED:
+            return SourceDisconnected(
+                f"MongoDB at {where}: this user may not follow the collection {collection}; grant it find and "
+                "changeStream on it, which the role read on the database includes (code 13)"
+            )
         unusable = resuming and not isinstance(said, SinkUnavailable) and error.code not in _REFUSED
         if error.code in _HISTORY or unusable:
             return PositionExpired(str(said))
     return SourceDisconnected(str(said))
+
+
+def no_streams(kind: str, where: str, collection: str) -> str:
+    """What to do about a collection without change streams. `kind`: see `NO_STREAMS`."""
+    return (
+        f"MongoDB at {where}: {collection} is {kind}, which has no change streams: set poll_seconds in the source, "
+        "or publish the collection behind it"
+    )
 
 
 def no_replica_set(where: str) -> str:

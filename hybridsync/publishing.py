@@ -11,6 +11,7 @@ from hybridsync.errors import ConfigurationError, SinkError
 from hybridsync.model import ANY, Applied, Change, Put, Record, Remove
 from hybridsync.settings import Settings
 from hybridsync.sinks.base import Sink
+from hybridsync.sources.publish_judge import shown
 from hybridsync.sources.publish_rules import PublishRules, Switch
 from hybridsync.wiring import publishing_parts
 
@@ -49,7 +50,7 @@ class Publisher:
     async def _apply(self, change: Change) -> Applied:
         applied = await self._sink.apply([change])
         for key, reason in applied.failed.items():
-            raise SinkError(f"{self._sink.description}: {key!r}: {reason}")
+            raise SinkError(f"{self._sink.description}: {shown(key)!r}: {reason}")
         return applied
 
 

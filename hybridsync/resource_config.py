@@ -11,9 +11,12 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from hybridsync.kube_options import KubernetesSource
 from hybridsync.resource_conflicts import Conflict, conflicts
 from hybridsync.resource_kinds import (
+    FILE_SUFFIX,
     PAIRS,
     PARTS,
     PUBLISHING,
+    SECRET_FILE_ALLOWED,
+    SECRETS,
     SINKS,
     SOURCES,
     Kinds,
@@ -36,6 +39,9 @@ OWN: Mapping[str, str] = {"schema": SCHEMA_ALLOWED, "fields": FIELDS_ALLOWED}
 TABLES: tuple[str, ...] = (*PARTS, "fields")
 """What of a resource is merged key by key."""
 
+DEFAULT_TYPES: Mapping[str, str] = {"sink": "mongodb"}
+"""The type of a part that names none."""
+
 TEXTS: tuple[str, ...] = ("schema",)
 """What of a resource a variable carries as it is."""
 
@@ -57,6 +63,7 @@ def by_type(kinds: Kinds, default: str | None = None) -> Callable[[object], obje
         if isinstance(kind, str) and kind in kinds:
             return kinds[kind].model_validate(value)
         known = {key for model in kinds.values() for key in model.model_fields}
+        known |= {option + FILE_SUFFIX for _, option in SECRETS}
         problems: list[InitErrorDetails] = [
             {"type": "extra_forbidden", "loc": (str(key),), "input": None} for key in value if key not in known
         ]
@@ -74,7 +81,9 @@ class ResourceConfig(Options):
     model_config = ConfigDict(populate_by_name=True)
 
     source: Annotated[ZooKeeperSource | MongoSource | KubernetesSource, BeforeValidator(by_type(SOURCES))]
-    sink: Annotated[MongoSink | ZooKeeperSink, BeforeValidator(by_type(SINKS, default="mongodb"))] = MongoSink()
+    sink: Annotated[MongoSink | ZooKeeperSink, BeforeValidator(by_type(SINKS, default=DEFAULT_TYPES["sink"]))] = (
+        MongoSink()
+    )
     schema_: Annotated[InstanceOf[SchemaFile] | None, BeforeValidator(read_schema)] = Field(
         default=None, alias="schema"
     )
@@ -117,17 +126,20 @@ def _refuse(place: tuple[str, ...], reason: str, value: object) -> NoReturn:
     )
 
 
-def completed(resources: Mapping[str, ResourceConfig]) -> dict[str, ResourceConfig]:
-    """The resources with the collection of each spelled out.
+def completed(resources: Mapping[str, ResourceConfig], *, anonymous: bool = False) -> dict[str, ResourceConfig]:
+    """The resources with the collection of each spelled out. `anonymous`: ZooKeeper is used without credentials.
 
-    Raises `pydantic.ValidationError` when a resource's own name cannot be a collection, or when resources
-    get into each other's way (`resource_conflicts`).
+    Raises `pydantic.ValidationError` when a resource's own name cannot be a collection, when one needs credentials
+    that are not there, or when resources get into each other's way (`resource_conflicts`).
     """
     complete: dict[str, ResourceConfig] = {}
     problems: list[Conflict] = []
     for name, config in resources.items():
         complete[name] = config
         if not isinstance(config.sink, MongoSink):
+            if anonymous and config.sink.acl.get_secret_value() == "creator":
+                reason = "it needs the credentials of a creator: set HYBRIDSYNC_ZOOKEEPER_AUTH"
+                problems.append(Conflict(name, "acl", reason, "creator"))
             continue
         collection = config.sink.collection or name
         try:
@@ -165,4 +177,6 @@ def known_keys(part: str | None, kind: Any = None) -> dict[str, str]:
         for key, field in model.model_fields.items():
             if isinstance(field.json_schema_extra, dict):
                 keys[key] = str(field.json_schema_extra["allowed"])
+            if (part, key) in SECRETS:
+                keys[key + FILE_SUFFIX] = SECRET_FILE_ALLOWED
     return keys

@@ -22,7 +22,7 @@ from pydantic import (
     field_validator,
 )
 
-from hybridsync.addresses import check_znode_path
+from hybridsync.addresses import check_ends, check_znode_path
 from hybridsync.errors import ConfigurationError
 from hybridsync.kube_options import KubernetesSource
 from hybridsync.sources.exclude import Exclude
@@ -43,6 +43,8 @@ COLLECTION_ALLOWED = (
 )
 FIELD_ALLOWED = "the name of a field at the top of the documents: no dot in it, no $ in front"
 POLL_ALLOWED = "a number of seconds from 0.1 to 86400"
+SECRET_FILE_ALLOWED = "a readable file with the secret in it as UTF-8 text; one line end at its end is dropped"
+FILE_SUFFIX = "_file"
 _WILDCARD = re.compile(r"[*?\[]")
 
 
@@ -194,6 +196,7 @@ class ZooKeeperSink(Options):
     @field_validator("acl")
     @classmethod
     def _acl_known(cls, acl: SecretStr) -> SecretStr:
+        check_ends(acl.get_secret_value())
         try:
             access_of(acl.get_secret_value(), "digest:a:b")  # whether there are credentials is asked later
         except ConfigurationError:
@@ -210,7 +213,7 @@ PAIRS: tuple[tuple[str, str], ...] = (("zookeeper", "mongodb"), ("mongodb", "zoo
 """Which source may have which sink."""
 
 SECRETS: tuple[tuple[str, ...], ...] = (("sink", "acl"),)
-"""Options whose value is never shown."""
+"""Options whose value is never shown, and which may stand in a file that `OPTION_file` names."""
 
 PUBLISHING: tuple[str, ...] = ("mongodb",)
 """Sources that publish documents, and so know `schema` and `fields`."""

@@ -40,8 +40,10 @@ from hybridsync.settings_fields import (
     number,
     option,
 )
-from hybridsync.settings_problems import describe, is_secret, mask_secret
-from hybridsync.settings_sources import DELIMITER, PREFIX, Raw, read
+from hybridsync.settings_masks import is_secret, mask_secret
+from hybridsync.settings_problems import describe
+from hybridsync.settings_sources import read
+from hybridsync.settings_tree import DELIMITER, PREFIX, Raw
 from hybridsync.tracing import check_globs
 
 NOT_SET = "not set"
@@ -69,7 +71,7 @@ class Settings(BaseSettings):
     )
     periodic_sync_interval_hours: float = number(0.0, 0, YEAR_HOURS, "Full sync every so often, ±10 %; 0 = off")
     verify_interval_hours: float = number(
-        0.0, 0, YEAR_HOURS, "Compare every record and repair what differs every so often, ±10 %; 0 = off"
+        1.0, 0, YEAR_HOURS, "Compare every record and repair what differs every so often, ±10 %; 0 = off"
     )
     data_stale_threshold_seconds: float = number(
         86400.0, 0, DECADE_SECONDS, "A last full sync older than this is stale"
@@ -83,7 +85,11 @@ class Settings(BaseSettings):
         0.0, 0, DECADE_SECONDS, "Not ready while confirmedAt is older than this; 0 = off"
     )
     sweep_limit_percent: float = number(
-        50.0, 0, 100, "A full sync that would delete more of a mirror of 100 records or more stops; 100 = no guard"
+        50.0,
+        0,
+        100,
+        "A full sync that would delete more of a mirror of 100 records or more stops, "
+        "and a source that is not there empties no mirror; 100 = no guard",
     )
     mongodb_uri: SecretStr = option(
         SecretStr("mongodb://127.0.0.1:27017/hybridsync"),
@@ -210,8 +216,8 @@ class Settings(BaseSettings):
 
     @field_validator("resources")
     @classmethod
-    def _collections_spelled_out(cls, resources: dict[str, ResourceConfig]) -> dict[str, ResourceConfig]:
-        return completed(resources)
+    def _resources_fit(cls, resources: dict[str, ResourceConfig], info: ValidationInfo) -> dict[str, ResourceConfig]:
+        return completed(resources, anonymous=info.data.get("zookeeper_auth", "refused") is None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +255,7 @@ def masked(settings: Settings) -> dict[str, str]:
     shown: dict[str, str] = {}
     for name, value in _flat(settings).items():
         field = Settings.model_fields.get(name)
-        if value is None or value == {}:
+        if value is None or value == {} or (value == () and field is not None):
             shown[name] = NOT_SET
         elif field is not None and is_secret(field):
             shown[name] = mask_secret(name, value)

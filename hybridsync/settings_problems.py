@@ -6,20 +6,17 @@ and what is allowed.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from collections.abc import Mapping
+from typing import Any
 
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from hybridsync.addresses import mask_mongodb_uri
 from hybridsync.nearest import nearest
-from hybridsync.resource_config import NAME_ALLOWED, known_keys
+from hybridsync.resource_config import DEFAULT_TYPES, NAME_ALLOWED, known_keys
 from hybridsync.resource_kinds import PARTS, SECRETS
-from hybridsync.settings_sources import Location, Origin, Raw, variable
-
-LONGEST_SHOWN = 120
+from hybridsync.settings_masks import is_secret, mask_secret, show
+from hybridsync.settings_tree import Location, Origin, Raw, variable
 
 
 def describe(error: ValidationError, raw: Raw, fields: Mapping[str, FieldInfo]) -> list[str]:
@@ -32,7 +29,7 @@ def describe(error: ValidationError, raw: Raw, fields: Mapping[str, FieldInfo]) 
             field = fields[location[0]]
             value = detail["input"]
             shown = repr(mask_secret(location[0], value)) if is_secret(field) else show(value)
-            given = shown if location in raw.origins else None
+            given = shown if location in raw.origins and not raw.origins[location].file else None
             lines.append(_line(name_of(raw, location), given, reason, allowed_of(field)))
         elif detail["type"] == "extra_forbidden":
             lines.extend(_unknown_keys(raw, location))
@@ -52,34 +49,6 @@ def allowed_of(field: FieldInfo) -> str:
     return str(field.json_schema_extra["allowed"])
 
 
-def is_secret(field: FieldInfo) -> bool:
-    """Whether the value of a setting must not be shown."""
-    return field.annotation is SecretStr or SecretStr in get_args(field.annotation)
-
-
-def mask_secret(name: str, value: object) -> str:
-    """What may be shown of the value of a secret setting."""
-    text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-    if not text:
-        return ""
-    return mask_mongodb_uri(text) if name == "mongodb_uri" else "***"
-
-
-def show(value: object) -> str:
-    """A value that should hold no secret; passwords that strayed into it are masked all the same."""
-    if isinstance(value, str):
-        masked = re.sub(r"(?s)(?<=digest:).+", "***", re.sub(r"(?s)(?<=://).*@", "***@", value))
-        return repr(masked if len(masked) <= LONGEST_SHOWN else masked[:LONGEST_SHOWN] + "…")
-    if isinstance(value, Mapping):
-        return "a table"
-    if isinstance(value, Sequence):
-        return "a list"
-    try:
-        return str(value)[:LONGEST_SHOWN]
-    except ValueError:
-        return "a number of thousands of digits"
-
-
 def _line(name: str, shown: str | None, reason: str | None, allowed: str) -> str:
     wrong = f"{shown} is not allowed" if shown is not None else "not allowed"
     return f"{name}: {wrong}{f' ({reason})' if reason else ''}; allowed: {allowed}"
@@ -95,7 +64,7 @@ def _reason(context: Any) -> str | None:
 
 def _origin(raw: Raw, location: Location) -> Origin:
     for depth in range(len(location), 0, -1):
-        for origin in raw.below(location[:depth]).values():
+        for _, origin in raw.below(location[:depth]):
             return origin
     return Origin("default", variable(location), location)
 
@@ -112,7 +81,10 @@ def _resource_line(raw: Raw, location: Location, kind: str, value: object, reaso
         allowed = known_keys(part, _type_of(raw, location[:3]))[location[3]]
     if kind == "missing":
         return f"{written}: missing; allowed: {allowed}"
-    return _line(written, repr("***") if location[2:] in SECRETS else show(value), reason, allowed)
+    if location[2:] in SECRETS:
+        origin = raw.origins.get(location)
+        return _line(written, None if origin is not None and origin.file else repr("***"), reason, allowed)
+    return _line(written, show(value), reason, allowed)
 
 
 def _unknown_keys(raw: Raw, location: Location) -> list[str]:
@@ -121,7 +93,7 @@ def _unknown_keys(raw: Raw, location: Location) -> list[str]:
     known = sorted(known_keys(part, _type_of(raw, location[:3])))
     meant = nearest(location[-1], known)
     lines: dict[str, None] = {}
-    for leaf, origin in raw.below(location).items():
+    for leaf, origin in raw.below(location):
         written, right = origin.name(location), meant
         if origin.exact:
             written, right = origin.name(leaf), variable((*location[:-1], meant, *leaf[len(location) :]))
@@ -130,7 +102,5 @@ def _unknown_keys(raw: Raw, location: Location) -> list[str]:
 
 
 def _type_of(raw: Raw, location: Location) -> object:
-    table: Any = raw.resources
-    for key in location[1:]:
-        table = table.get(key) if isinstance(table, Mapping) else None
-    return table.get("type") if isinstance(table, Mapping) else None
+    table = raw.value(location)
+    return (table.get("type") or DEFAULT_TYPES.get(location[2])) if isinstance(table, Mapping) else None

@@ -1,6 +1,6 @@
-"""Where settings come from: variables, a profile file, JSON, TOML; merged into one tree that remembers origins.
+"""Where settings come from: variables, a profile file, JSON, TOML, files with secrets.
 
-Only reads and merges. What a value may be is said by the models in `settings.py` and
+Only reads; `settings_tree` merges. What a value may be is said by the models in `settings.py` and
 `resource_config.py`; what is wrong here (an unknown variable, a file that cannot be parsed) is
 collected as one line each, so that the user sees everything at once.
 """
@@ -10,17 +10,20 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
+
+from pydantic.fields import FieldInfo
 
 from hybridsync.nearest import nearest
-from hybridsync.resource_config import TABLES, TEXTS, known_keys
-from hybridsync.resource_kinds import PARTS
+from hybridsync.resource_config import TEXTS, known_keys
+from hybridsync.resource_kinds import FILE_SUFFIX, PARTS
 from hybridsync.settings_files import find_profile, read_profile, read_toml
+from hybridsync.settings_masks import is_secret
+from hybridsync.settings_secrets import read_secret_files
+from hybridsync.settings_tree import DELIMITER, PREFIX, Origin, Raw
 
-PREFIX = "HYBRIDSYNC_"
-DELIMITER = "__"
 TEST_PREFIX = PREFIX + "TEST_"
 ENVIRONMENT = "environment"
 CONTROLS = ("env", "config_dir")
@@ -32,31 +35,7 @@ UNPREFIXED = (
     "data_stale_threshold_seconds",
 )
 """Fields that are also read without the prefix."""
-
-Location: TypeAlias = tuple[str, ...]
-"""`("http_port",)` or `("resources", "services", "source", "path")`."""
-
-
-class Origin(NamedTuple):
-    """Where a value was written. `label` is shown by `config`; the rest names it in error lines."""
-
-    label: str
-    container: str
-    """The variable or the file that holds it, as the user wrote it."""
-    location: Location
-    """What the container as a whole stands for."""
-    where: str = ""
-    """` in production.env` for a variable of a file."""
-    exact: bool = True
-    """Whether the container holds this one value, as text; otherwise it is JSON or TOML."""
-
-    def name(self, location: Location) -> str:
-        """What the user wrote, or would write in this place, for the value at `location`."""
-        if location == self.location:
-            return self.container + self.where
-        if self.exact:
-            return variable(location) + self.where
-        return ".".join(location[len(self.location) :]) + f" in {self.container}{self.where}"
+_LINK = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
 
 
 class Variable(NamedTuple):
@@ -68,60 +47,10 @@ class Variable(NamedTuple):
     prefixed: bool
 
 
-@dataclass(slots=True)
-class Raw:
-    """Everything that was read, not yet validated. `origins` has an entry for every leaf."""
-
-    values: dict[str, Any] = field(default_factory=dict)
-    resources: dict[str, Any] = field(default_factory=dict)
-    origins: dict[Location, Origin] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
-    config_dir: str = ""
-    """What `HYBRIDSYNC_CONFIG_DIR` says."""
-
-    def put(self, location: Location, value: object, origin: Origin) -> None:
-        """Sets what is at `location`; a table is merged into a table, two levels below the resource."""
-        if location[0] != "resources":
-            self.values[location[0]] = value
-            self.origins[location] = origin
-        elif isinstance(value, Mapping) and (len(location) < 3 or (len(location) == 3 and location[2] in TABLES)):
-            self._table(location)
-            if not value:
-                self.origins.setdefault(location, origin)
-            for key, below in value.items():
-                self.put((*location, str(key)), below, origin)
-        else:
-            self._table(location[:-1])[location[-1]] = value
-            self._forget(location)
-            self.origins[location] = origin
-
-    def below(self, location: Location) -> dict[Location, Origin]:
-        """The origins of the leaves at and below `location`."""
-        return {leaf: origin for leaf, origin in self.origins.items() if leaf[: len(location)] == location}
-
-    def _forget(self, location: Location) -> None:
-        for leaf in self.below(location):
-            del self.origins[leaf]
-
-    def _table(self, location: Location) -> dict[str, Any]:
-        table = self.resources
-        for depth, key in enumerate(location[1:], start=2):
-            below = table.get(key)
-            if not isinstance(below, dict):
-                self._forget(location[:depth])
-                below = table[key] = {}
-            table = below
-        return table
-
-
-def variable(location: Location) -> str:
-    """The full name of the variable for `location`."""
-    return PREFIX + DELIMITER.join(location).upper()
-
-
-def read(environ: Mapping[str, str], fields: Collection[str]) -> Raw:
-    """Reads the profile, then the environment over it, then the resources from all places."""
-    raw = Raw()
+def read(environ: Mapping[str, str], settings: Mapping[str, FieldInfo]) -> Raw:
+    """Reads the profile, then the environment over it, then the resources from all places, then secrets in files."""
+    raw = Raw({name: field.default is None for name, field in settings.items() if is_secret(field)})
+    fields = (*settings, *(name + FILE_SUFFIX for name in raw.secrets))
     real = _variables(environ, "", fields, raw)
     controls = {var.key: var for var in real if var.prefixed and var.key in CONTROLS}
     if (config_dir := controls.get("config_dir")) is not None:
@@ -141,6 +70,7 @@ def read(environ: Mapping[str, str], fields: Collection[str]) -> Raw:
         tree = [var for var in variables if var.key.split(DELIMITER)[0] == "resources"]
         for var in sorted(tree, key=lambda var: var.key.count(DELIMITER)):
             _read_resource_variable(var, label, where, raw)
+    read_secret_files(raw)
     return raw
 
 
@@ -178,9 +108,14 @@ def _known(key: str, fields: Collection[str], *, prefixed: bool) -> bool:
 
 
 def _nearest(key: str, fields: Iterable[str]) -> str:
-    nested = [DELIMITER.join(("resources", "name", part, option)) for part in PARTS for option in known_keys(part)]
-    nested += [DELIMITER.join(("resources", "name", option)) for option in TEXTS]
-    return PREFIX + nearest(key, [*fields, *CONTROLS, *nested]).upper()
+    return PREFIX + nearest(key, [*fields, *CONTROLS, *_nested()]).upper()
+
+
+@cache
+def _nested() -> tuple[str, ...]:
+    """The keys of the variables of a resource called `name`."""
+    options = [(part, option) for part in PARTS for option in known_keys(part)]
+    return tuple(DELIMITER.join(("resources", "name", *option)) for option in [*options, *((text,) for text in TEXTS)])
 
 
 def _service_links(environ: Mapping[str, str]) -> set[str]:
@@ -188,15 +123,20 @@ def _service_links(environ: Mapping[str, str]) -> set[str]:
 
     They are told by their anchor, `…_PORT=tcp://…`. Kubernetes documentation, "Environment variables".
     """
-    links: set[str] = set()
-    for written, value in environ.items():
-        if re.fullmatch(r"HYBRIDSYNC(_\w+)?_PORT", written) and re.match("(tcp|udp|sctp)://", value):
-            base = written.removesuffix("_PORT")
-            link = re.compile(
-                rf"{base}_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
-            )
-            links.update(name for name in environ if link.fullmatch(name))
-    return links
+    services = {
+        written.removesuffix("_PORT")
+        for written, value in environ.items()
+        if re.fullmatch(r"HYBRIDSYNC(_\w+)?_PORT", written) and re.match("(tcp|udp|sctp)://", value)
+    }
+    return {written for written in environ if services and _links_to(written, services)}
+
+
+def _links_to(written: str, services: Collection[str]) -> bool:
+    """Whether a variable is set for one of the services: its name is that of one, and one of the known endings."""
+    return any(
+        written[: start.start()] in services and _LINK.fullmatch(written, start.start())
+        for start in re.finditer("_(?=SERVICE_|PORT)", written)
+    )
 
 
 def _is_text(value: str) -> bool:

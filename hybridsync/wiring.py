@@ -20,6 +20,7 @@ from hybridsync.settings import Settings, config_fingerprint
 from hybridsync.sinks.base import Sink
 from hybridsync.sinks.codec import DocumentCodec
 from hybridsync.sinks.kube_codec import KubernetesCodec, view_of
+from hybridsync.sinks.mirror_watch import MirrorWatch
 from hybridsync.sinks.mongodb import MongoMirror
 from hybridsync.sinks.state_store import MongoStateStore
 from hybridsync.sinks.znode_codec import ZnodeCodec
@@ -29,6 +30,7 @@ from hybridsync.sources.kube_shape import Shape
 from hybridsync.sources.mongodb import MongoSource
 from hybridsync.sources.publish_rules import PublishRules
 from hybridsync.sources.zookeeper import ZooKeeperSource
+from hybridsync.supervisor import Supervised
 from hybridsync.traced_seams import traced
 from hybridsync.znode import stat_of
 from hybridsync.zookeeper.settings import SessionSettings
@@ -44,6 +46,7 @@ class Clients(NamedTuple):
     zookeeper: SessionSettings
     lists: asyncio.Semaphore
     """Bounds the listings of Kubernetes that are under way at once."""
+    mirrors: MirrorWatch
 
 
 def build_manager(settings: Settings) -> HybridSyncManager:
@@ -53,7 +56,7 @@ def build_manager(settings: Settings) -> HybridSyncManager:
     """
     mongodb = MongoDB(settings.mongodb_uri.get_secret_value())
     store = MongoStateStore(mongodb)
-    clients = Clients(settings, mongodb, _session(settings), asyncio.Semaphore(LISTS_AT_ONCE))
+    clients = Clients(settings, mongodb, _session(settings), asyncio.Semaphore(LISTS_AT_ONCE), MirrorWatch(mongodb))
     resources = [
         Resource(
             name,
@@ -73,7 +76,8 @@ def build_manager(settings: Settings) -> HybridSyncManager:
     options = ManagerOptions(
         ready_max_age_seconds=settings.ready_max_age_seconds, verify_interval_hours=settings.verify_interval_hours
     )
-    return HybridSyncManager(resources, mongodb.ping, mongodb.close, options)
+    mirrors = Supervised("mirror watch", clients.mirrors.run)
+    return HybridSyncManager(resources, mongodb.ping, mongodb.close, options, [mirrors])
 
 
 def _source(name: str, config: ResourceConfig, clients: Clients) -> Source:
@@ -102,7 +106,7 @@ def _sink(config: ResourceConfig, clients: Clients) -> Sink:
     """The sink of one resource; one branch a kind."""
     match config.sink:
         case kinds.MongoSink(collection=collection):
-            return MongoMirror(clients.mongodb, collection, _codec(config.source))
+            return MongoMirror(clients.mongodb, collection, _codec(config.source), clients.mirrors)
         case kinds.ZooKeeperSink(path=path, acl=acl):
             return ZooKeeperSink(clients.zookeeper, path=path, acl=acl.get_secret_value())
 

@@ -38,9 +38,9 @@ class ApiServer:
         self.namespace = f"hybridsync-test-{uuid.uuid4().hex[:8]}"
         self.path = f"/apis/coordination.k8s.io/v1/namespaces/{self.namespace}/leases"
 
-    def ask(self, path: str = "", **query: Any) -> tuple[int, Any]:
+    def ask(self, path: str = "", accept: str = "", **query: Any) -> tuple[int, Any]:
         """Code and parsed body of a GET, of the Leases when no path is named."""
-        return self._send("GET", f"{path or self.path}?{urlencode(query)}")
+        return self._send("GET", f"{path or self.path}?{urlencode(query)}", accept=accept)
 
     def lines(self, **query: Any) -> Generator[Any, None, None]:
         """The events of a watch, to the end that the server makes."""
@@ -79,18 +79,20 @@ class ApiServer:
         code, answer = self._send(method, path, body)
         assert code < 300, f"{method} {path}: {code} {answer}"
 
-    def _send(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+    def _send(self, method: str, path: str, body: Any = None, accept: str = "") -> tuple[int, Any]:
         try:
-            with self._open(method, path, body) as answer:
+            with self._open(method, path, body, accept) as answer:
                 return answer.status, json.loads(answer.read())
         except urllib.error.HTTPError as error:
             with error:
-                return error.code, json.loads(error.read())
+                answered = error.read()
+                is_json = error.headers.get_content_type() == "application/json"
+                return error.code, json.loads(answered) if is_json else answered.decode()
 
-    def _open(self, method: str, path: str, body: Any = None) -> Any:
+    def _open(self, method: str, path: str, body: Any = None, accept: str = "") -> Any:
         kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
         data = None if body is None else json.dumps(body).encode()
-        headers = self._headers | {"Content-Type": kind}
+        headers = self._headers | {"Content-Type": kind} | ({"Accept": accept} if accept else {})
         request = urllib.request.Request(f"{self._url}{path}", data, headers, method=method)
         return urllib.request.urlopen(request, timeout=ANSWER_SECONDS, context=self._tls)
 

@@ -88,6 +88,17 @@ def delete_tree(client: KazooClient, root: str) -> None:
         return
 
 
+class GuardedMongo(MongoServer):
+    """A mongod that asks for credentials; its members know each other by a key file."""
+
+    def _command(self) -> list[str]:
+        key = self.directory / "key"
+        if not key.exists():
+            key.write_text("bm8gc2VjcmV0" * 4)
+            key.chmod(0o400)
+        return [*super()._command(), "--keyFile", str(key)]
+
+
 class StandaloneMongo(MongoServer):
     """A MongoDB that is no replica set."""
 

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from hybridsync.cli.session import results
 from hybridsync.settings import load_settings, masked
-from hybridsync.settings_sources import variable
+from hybridsync.settings_tree import variable
 
 
 def config() -> None:

@@ -1,6 +1,7 @@
 """Requests to one API server: GET with a deadline, and a stream of lines; retried where the server asks for it.
 
-Transport, TLS and proxies are kubernetes_asyncio's and aiohttp's; nothing here knows types of objects.
+Credentials are loaded again, without a restart, after they were refused and when what they were read from has
+changed while the server cannot be reached. Nothing here knows types of objects.
 """
 
 from __future__ import annotations
@@ -9,135 +10,174 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, cast
-from urllib.parse import urlsplit
+from typing import Any
 
 import aiohttp
-from kubernetes_asyncio.client import Configuration
-from kubernetes_asyncio.client.rest import RESTClientObject
 
-from hybridsync.errors import SourceDisconnected
-from hybridsync.kubernetes import credentials
-from hybridsync.kubernetes.failures import ApiFailure, failure_of
+from hybridsync.errors import ListingFailed, SourceDisconnected
+from hybridsync.kubernetes import credentials, kubeconfig
+from hybridsync.kubernetes.credentials import Access
+from hybridsync.kubernetes.failures import ApiFailure, WentSilent, failure_of
+from hybridsync.kubernetes.transport import Disconnected, TlsFailed, Transport
 
+JSON = "application/json"
 ANSWER_SECONDS = 60.0
 OPEN_SECONDS = 30.0
+CONNECT_SECONDS = 10.0
 LOAD_SECONDS = 30.0
-CLOSE_SECONDS = 5.0
 BUSY_TRIES = 6
 BUSY_SECONDS = 1.0
 LONGEST_BUSY_SECONDS = 30.0
+LONGEST_LINE = 64 * 2**20
+"""Bytes of one event; the API takes objects of a few MiB at most."""
+
 Params = Mapping[str, str | int]
 
 
 class KubeClient:
-    """One API server, as `kubeconfig` and `context` say. Usable on one event loop."""
+    """One API server, as `kubeconfig` and `context` say. Usable on one event loop.
 
-    def __init__(self, kubeconfig: str | None, context: str | None) -> None:
-        self._kubeconfig = kubeconfig
+    `trouble`: why it cannot be reached at this moment, else `None`.
+    """
+
+    def __init__(self, given: str | None, context: str | None) -> None:
+        self.trouble: str | None = None
+        self.where = f"Kubernetes ({context or given or 'this cluster'})"
+        self._given = given
         self._context = context
-        self._configuration: Configuration | None = None
-        self._rest: RESTClientObject | None = None
+        self._access: Access | None = None
+        self._transport: Transport | None = None
+        self._loads = 0
         self._loading = asyncio.Lock()
-        self.where = f"Kubernetes ({context or kubeconfig or 'this cluster'})"
+
+    @property
+    def cluster(self) -> str:
+        """Which server it is and whose certificates it must have, as the credentials say; empty before `open`."""
+        return f"{self._access.server} {self._access.authority}" if self._access is not None else ""
 
     async def open(self) -> None:
         """Loads the credentials if that was not done. Raises `SourceDisconnected`."""
-        async with self._loading:
-            if self._rest is None:
-                await self._load()
+        try:
+            async with self._loading:
+                if self._transport is None:
+                    await self._load()
+        except SourceDisconnected as error:
+            self.trouble = str(error)
+            raise
 
-    async def get(self, path: str, params: Params) -> Any:
-        """The parsed answer. Raises `ApiFailure` for a refusal, `SourceDisconnected` for none in time."""
-        return (await self.get_sized(path, params))[0]
+    async def get(self, path: str, params: Params, seconds: float = ANSWER_SECONDS) -> Any:
+        """The parsed answer. Raises `ApiFailure` for a refusal, else `SourceDisconnected` and `ListingFailed`."""
+        return (await self.get_sized(path, params, seconds))[0]
 
-    async def get_sized(self, path: str, params: Params) -> tuple[Any, int]:
-        """The same, with the number of its bytes."""
-        async with self._asked(path, params, aiohttp.ClientTimeout(total=ANSWER_SECONDS)) as response:
+    async def get_sized(
+        self, path: str, params: Params, seconds: float = ANSWER_SECONDS, accept: str = JSON
+    ) -> tuple[Any, int]:
+        """The same, with the number of its bytes. `seconds`: for one answer, to its end."""
+        limits = aiohttp.ClientTimeout(total=seconds, sock_connect=min(seconds, CONNECT_SECONDS))
+        async with self._asked(path, params, limits, accept) as response:
             body = await response.read()
             try:
                 return json.loads(body), len(body)
             except (ValueError, RecursionError):
-                raise SourceDisconnected(f"{self.where}: the answer is no JSON") from None
+                raise ListingFailed(
+                    f"{self.where}: answered 200 with {response.content_type} that is no JSON: "
+                    "a proxy or a login page answered for the API server"
+                ) from None
 
     @asynccontextmanager
     async def lines(self, path: str, params: Params, silence: float) -> AsyncIterator[AsyncIterator[bytes]]:
         """Opens a stream; its lines end when the server closes in good order.
 
         Raises `ApiFailure` and `SourceDisconnected`; the latter also from the lines, for a connection that breaks
-        off or brings nothing for `silence` seconds.
+        off, and `WentSilent` for one that brings nothing for `silence` seconds.
         """
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=OPEN_SECONDS, sock_read=silence)
-        async with self._asked(path, params, timeout) as response:
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=silence)
+        async with self._asked(path, params, limits) as response:
             yield self._split(response)
 
     async def close(self) -> None:
         """Closes every connection. Never raises."""
-        rest, self._rest = self._rest, None
-        if rest is not None:
-            await asyncio.wait({asyncio.ensure_future(rest.close())}, timeout=CLOSE_SECONDS)
+        self.trouble = None
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            await transport.close()
 
     async def _split(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-        """Lines of any length: aiohttp's own reading of lines has a limit."""
+        """Lines of nearly any length: aiohttp's own reading of lines has a limit."""
         pieces: list[bytes] = []
-        with self._disconnected():
-            async for chunk in response.content.iter_any():
-                *ends, rest = chunk.split(b"\n")
-                for end in ends:
-                    line = b"".join([*pieces, end])
-                    pieces.clear()
-                    if line.strip():
-                        yield line
-                if rest:
-                    pieces.append(rest)
+        size = 0
+        try:
+            with self._disconnected():
+                async for chunk in response.content.iter_any():
+                    *ends, rest = chunk.split(b"\n")
+                    for end in ends:
+                        line = b"".join([*pieces, end])
+                        pieces.clear()
+                        size = 0
+                        if line.strip():
+                            yield line
+                    if rest:
+                        pieces.append(rest)
+                        size += len(rest)
+                        if size > LONGEST_LINE:
+                            raise SourceDisconnected(f"{self.where}: a watch brought more than an event can be")
+        except SourceDisconnected as error:
+            if isinstance(error.__context__, TimeoutError):
+                raise WentSilent(f"{self.where}: the watch was silent for too long") from None
+            raise
         if b"".join(pieces).strip():
             raise SourceDisconnected(f"{self.where}: the watch broke off within an event")
 
     @asynccontextmanager
     async def _asked(
-        self, path: str, params: Params, limits: aiohttp.ClientTimeout
+        self, path: str, params: Params, limits: aiohttp.ClientTimeout, accept: str = JSON
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         renewed = False
         tries = 0
         while True:
-            response = await self._send(path, params, limits)
+            await self.open()
+            sent_with = self._loads
+            try:
+                response = await self._send(path, params, limits, accept)
+            except SourceDisconnected as error:
+                if renewed or not await self._renew(sent_with, self._outdated(error)):
+                    raise
+                renewed = True
+                continue
             if response.status == 200:
                 break
             failure = await self._failure(response)
-            if failure.code == 401 and not renewed:
+            if failure.code in (401, 403) and not renewed and await self._renew(sent_with, self._outdated(failure)):
                 renewed = True
-                await self._renew()
             elif failure.busy and tries + 1 < BUSY_TRIES:
                 tries += 1
-                await asyncio.sleep(min(failure.retry_after or BUSY_SECONDS, LONGEST_BUSY_SECONDS))
+                seconds = min(failure.retry_after or BUSY_SECONDS, LONGEST_BUSY_SECONDS)
+                if tries > 1:
+                    self.trouble = f"{self.where}: it is busy ({failure}); asked again in {seconds:g} s"
+                await asyncio.sleep(seconds)
             else:
+                self.trouble = None
                 raise failure
+        self.trouble = None
         try:
             with self._disconnected():
                 yield response
         finally:
             response.close()
 
-    async def _send(self, path: str, params: Params, limits: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
-        await self.open()
-        configuration, rest = self._configuration, self._rest
-        assert configuration is not None
-        assert rest is not None
-        headers = {"Accept": "application/json"}
-        with self._disconnected():
-            auth = (await configuration.auth_settings()).get("BearerToken")
-            if auth is not None:
-                headers["Authorization"] = auth["value"].strip()
-            async with asyncio.timeout(limits.total or OPEN_SECONDS):
-                url = str(configuration.host).rstrip("/") + path
-                answer = await rest.GET(
-                    url,
-                    headers=headers,
-                    query_params=dict(params),
-                    _preload_content=False,
-                    _request_timeout=limits,
-                )
-        return cast(aiohttp.ClientResponse, answer)
+    async def _send(
+        self, path: str, params: Params, limits: aiohttp.ClientTimeout, accept: str
+    ) -> aiohttp.ClientResponse:
+        try:
+            transport = self._transport
+            if transport is None:
+                raise SourceDisconnected(f"{self.where}: the connection was closed")
+            with self._disconnected():
+                async with asyncio.timeout(limits.total or OPEN_SECONDS):
+                    return await transport.get(path, params, accept, limits)
+        except SourceDisconnected as error:
+            self.trouble = str(error)
+            raise
 
     async def _failure(self, response: aiohttp.ClientResponse) -> ApiFailure:
         try:
@@ -148,51 +188,51 @@ class KubeClient:
             response.close()
         return failure_of(body, response.status, response.headers.get("Retry-After"))
 
+    # -- credentials ------------------------------------------------------------------------------
+
+    def _outdated(self, refusal: Exception) -> bool:
+        """Whether other credentials could help: after a 401 at any rate, else when there are others.
+
+        Tokens are rotated, and plugins give out new ones, so that nothing to be read needs to have changed.
+        """
+        access = self._access
+        if access is None or (isinstance(refusal, ApiFailure) and refusal.code == 401):
+            return True
+        if access.plugin and isinstance(refusal, TlsFailed):
+            return True
+        return credentials.material(self._given) != access.material
+
+    async def _renew(self, loads: int, outdated: bool) -> bool:
+        """Loads again, unless somebody did since the request was sent; whether there is something new to try."""
+        async with self._loading:
+            if self._loads != loads:
+                return True
+            if outdated:
+                try:
+                    await self._load()
+                except SourceDisconnected as error:
+                    self.trouble = str(error)
+                    raise
+            return outdated
+
     async def _load(self) -> None:
         """Reads the credentials; a new TLS identity or address also needs new connections."""
         try:
             async with asyncio.timeout(LOAD_SECONDS):
-                configuration = await credentials.load(self._kubeconfig, self._context)
+                access = await credentials.load(self._given, self._context)
         except TimeoutError:
-            raise SourceDisconnected(f"{self.where}: no credentials within {LOAD_SECONDS:g} s") from None
-        before, self._configuration = self._configuration, configuration
-        parts = urlsplit(str(configuration.host))
-        self.where = f"Kubernetes at {parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-        if self._rest is not None and before is not None and _identity(before) == _identity(configuration):
-            return
-        await self.close()
-        try:
-            self._rest = RESTClientObject(configuration)
-        except (OSError, ValueError) as error:
-            raise SourceDisconnected(f"{self.where}: TLS cannot be set up ({type(error).__name__})") from None
+            name = place.name if (place := kubeconfig.where(self._given)) is not None else credentials.POD
+            raise SourceDisconnected(f"{name}: no credentials within {LOAD_SECONDS:g} s") from None
+        transport = self._transport
+        if transport is None or self._access is None or self._access.identity != access.identity:
+            fresh = Transport(access.configuration, access.origin)
+            await self.close()
+            self._transport = fresh
+        else:
+            transport.use(access.configuration)
+        self._access = access
+        self._loads += 1
+        self.where = f"Kubernetes at {access.server}"
 
-    async def _renew(self) -> None:
-        """After a 401: tokens are rotated, and exec plugins give out new ones."""
-        async with self._loading:
-            await self._load()
-
-    def _disconnected(self) -> _Disconnected:
-        return _Disconnected(self.where)
-
-
-class _Disconnected:
-    """Turns what the transport raises into `SourceDisconnected`."""
-
-    def __init__(self, where: str) -> None:
-        self._where = where
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, TimeoutError):
-            raise SourceDisconnected(f"{self._where}: no answer in time") from None
-        if isinstance(error, aiohttp.ClientError | OSError):
-            raise SourceDisconnected(f"{self._where}: the connection failed ({type(error).__name__})") from None
-        if isinstance(error, RuntimeError) and "closed" in str(error):
-            raise SourceDisconnected(f"{self._where}: the connection was closed") from None
-
-
-def _identity(configuration: Any) -> tuple[object, ...]:
-    names = ("host", "ssl_ca_cert", "cert_file", "key_file", "verify_ssl", "tls_server_name", "proxy")
-    return tuple(getattr(configuration, name, None) for name in names)
+    def _disconnected(self) -> Disconnected:
+        return Disconnected(self.where, self._access.origin if self._access is not None else "nowhere")

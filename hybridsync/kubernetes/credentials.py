@@ -1,85 +1,127 @@
 """Where the API server is and how to identify oneself: a kubeconfig, or the service account of the pod.
 
-Read by kubernetes_asyncio. Exec plugins are run, and token files read, again each time this is loaded.
+Nothing is remembered between two loads: exec plugins are run and files read again each time. Whether it is worth
+another load says `material`, which is of the contents, so that a file that was replaced in place counts.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
 
-import yaml
 from kubernetes_asyncio.client import Configuration
-from kubernetes_asyncio.config import ConfigException, load_incluster_config, load_kube_config
-from kubernetes_asyncio.config.kube_config import KubeConfigLoader
+from kubernetes_asyncio.config import ConfigException, incluster_config, load_kube_config_from_dict
 
-from hybridsync.errors import ConfigurationError, SourceDisconnected
+from hybridsync.errors import SourceDisconnected
+from hybridsync.kubernetes import exec_plugin, kubeconfig
 
-IN_CLUSTER = "KUBERNETES_SERVICE_HOST"
-DEFAULT_FILE = "~/.kube/config"
+POD = "the service account of the pod"
+_POD_VARIABLES = (incluster_config.SERVICE_HOST_ENV_NAME, incluster_config.SERVICE_PORT_ENV_NAME)
 
 
-def kubeconfig_file(given: str | None) -> Path | None:
-    """The file in use; `None` stands for the service account of the pod.
+class Access(NamedTuple):
+    """One load. `server`: its address without what is secret; `origin`: who says so.
 
-    Without a `given` one: the pod's own identity inside a cluster, else `KUBECONFIG`, else `~/.kube/config`.
-    Raises `ConfigurationError` when there is none.
+    `authority`: the fingerprint of the CA. `identity`: equal as long as open connections may be used.
+    `material`: of everything that was read. `plugin`: whether an exec plugin gave the credentials.
     """
-    if given is None and os.environ.get(IN_CLUSTER):
-        return None
-    named = given or os.environ.get("KUBECONFIG") or DEFAULT_FILE
-    file = Path(named).expanduser()
-    if not file.is_file():
-        raise ConfigurationError(
-            f"kubeconfig {named}: there is no such file; allowed: a kubeconfig file, or none inside a cluster"
-        )
-    return file
+
+    configuration: Configuration
+    server: str
+    origin: str
+    authority: str
+    identity: str
+    material: str
+    plugin: bool
 
 
-def check(given: str | None, context: str | None) -> None:
-    """Raises `ConfigurationError` for a kubeconfig that is not one, or a `context` that it does not have."""
-    file = kubeconfig_file(given)
-    if file is None:
-        return
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-        if not isinstance(content, dict):
-            raise ConfigurationError(f"kubeconfig {file}: it is not a kubeconfig")
-        KubeConfigLoader(content, active_context=context, config_base_path=str(file.parent))
-    except (OSError, UnicodeError) as error:
-        raise ConfigurationError(f"kubeconfig {file}: it cannot be read ({type(error).__name__})") from None
-    except (ConfigException, AssertionError, TypeError, AttributeError, KeyError, yaml.YAMLError):
-        what = f"it has no usable context {context!r}" if context else "it has no usable current-context"
-        raise ConfigurationError(f"kubeconfig {file}: {what}") from None
+async def load(given: str | None, context: str | None) -> Access:
+    """Address and credentials as they are now. Raises `SourceDisconnected` when they cannot be had."""
+    place = kubeconfig.where(given)
+    name = place.name if place is not None else POD
+    before = material(given)
+    configuration: Configuration = Configuration()
+    configuration.host = ""
+    with _one_line(name):
+        if place is None:
+            origin, plugin = f"{kubeconfig.IN_CLUSTER} in the pod", False
+            in_cluster(client_configuration=configuration)
+        else:
+            found = kubeconfig.chosen(place, kubeconfig.merged(place), context)
+            origin, plugin = f"{name}, context {found.name}", "exec" in found.user
+            await _apply(found, configuration)
+    parts = urlsplit(str(configuration.host))
+    server = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
+    authority = _digest(configuration.ssl_ca_cert)
+    return Access(configuration, server, origin, authority, _identity(configuration), before, plugin)
 
 
-in_cluster: Callable[..., None] = load_incluster_config
+in_cluster: Callable[..., None] = incluster_config.load_incluster_config
 """It has no types of its own."""
 
 
-async def load(given: str | None, context: str | None) -> Configuration:
-    """Address and credentials as they are now. Raises `SourceDisconnected` when they cannot be had."""
-    configuration: Configuration = Configuration()
-    with _one_line(given):
-        file = kubeconfig_file(given)
-        if file is None:
-            in_cluster(client_configuration=configuration)
-        else:
-            await load_kube_config(
-                config_file=str(file), context=context, client_configuration=configuration, persist_config=False
-            )
-    return configuration
+def material(given: str | None) -> str:
+    """A digest of everything that a load would read, but what plugins say. Never raises."""
+    place = kubeconfig.where(given)
+    digest = sha256()
+    if place is None:
+        files = [Path(incluster_config.SERVICE_TOKEN_FILENAME), Path(incluster_config.SERVICE_CERT_FILENAME)]
+        digest.update(repr([os.environ.get(name) for name in _POD_VARIABLES]).encode())
+    else:
+        files = list(place.files)
+        with suppress(SourceDisconnected):  # what is no kubeconfig names no files
+            files += kubeconfig.referenced(kubeconfig.merged(place))
+    for file in files:
+        digest.update(f"{file} {_digest(str(file))}\n".encode())
+    return digest.hexdigest()
+
+
+async def _apply(found: kubeconfig.Chosen, configuration: Configuration) -> None:
+    user = found.user
+    if isinstance(user.get("exec"), dict):
+        given = await exec_plugin.credential(user["exec"], found.cluster)
+        user = {name: value for name, value in user.items() if name != "exec"} | given
+    whole = {
+        "current-context": "it",
+        "clusters": [{"name": "it", "cluster": found.cluster}],
+        "users": [{"name": "it", "user": user}],
+        "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
+    }
+    await load_kube_config_from_dict(whole, client_configuration=configuration)
 
 
 @contextmanager
-def _one_line(given: str | None) -> Iterator[None]:
-    """Any failure as one line, without what a plugin printed: that may hold secrets."""
-    where = f"kubeconfig {given}" if given else "the credentials for Kubernetes"
+def _one_line(name: str) -> Iterator[None]:
+    """Any failure as one line, without what may hold secrets."""
     try:
         yield
-    except (ConfigurationError, SourceDisconnected) as error:
-        raise SourceDisconnected(str(error)) from None
+    except SourceDisconnected as error:
+        told = str(error)
+        raise SourceDisconnected(told if told.startswith("kubeconfig") else f"{name}: {told}") from None
+    except ConfigException as error:
+        told = " ".join(str(error).split())  # of files and keys that are missing
+        raise SourceDisconnected(f"{name}: {told}") from None
     except Exception as error:
-        raise SourceDisconnected(f"{where}: could not be loaded ({type(error).__name__})") from None
+        raise SourceDisconnected(f"{name}: could not be loaded ({type(error).__name__})") from None
+
+
+def _identity(configuration: Configuration) -> str:
+    names = ("host", "verify_ssl", "disable_strict_ssl_verification", "tls_server_name", "proxy")
+    settings = [getattr(configuration, name, None) for name in names]
+    files = [_digest(getattr(configuration, name)) for name in ("ssl_ca_cert", "cert_file", "key_file")]
+    return repr((settings, files))
+
+
+def _digest(file: str | None) -> str:
+    """Of the content of a file; a word where there is none."""
+    if not file:
+        return "none"
+    try:
+        return sha256(Path(file).read_bytes()).hexdigest()
+    except OSError as error:
+        return type(error).__name__

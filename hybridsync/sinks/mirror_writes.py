@@ -104,9 +104,7 @@ def settle_puts(
         elif (simpler := put.simplified(codec, synced_at)) is not None:
             again.append(simpler)
         else:
-            applied.failed[put.put.key] = one_line(
-                f"MongoDB refused the document: {error.get('errmsg', 'no reason given')}"
-            )
+            applied.failed[put.put.key] = one_line(f"MongoDB refused the document: {_why(error)}")
     return applied, again
 
 
@@ -119,6 +117,11 @@ def nothing_but_refused(reason: str) -> Outcome:
     """The outcome of a bulk write of one put that was refused before it was tried."""
     error = {"index": 0, "code": 0, "errmsg": reason}
     return {**nothing_but_inserted(0), "writeErrors": [error]}
+
+
+def _why(error: Mapping[str, Any]) -> str:
+    text, code = error.get("errmsg") or "no reason given", error.get("code")
+    return f"{text} (code {code})" if code else str(text)
 
 
 def _is_of_the_key(error: Mapping[str, Any]) -> bool:

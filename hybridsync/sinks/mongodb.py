@@ -19,11 +19,13 @@ from bson.errors import InvalidDocument
 from bson.raw_bson import RawBSONDocument
 from pymongo.errors import BulkWriteError, PyMongoError
 
-from hybridsync.errors import SinkError
+from hybridsync.errors import SinkError, SinkUnavailable
 from hybridsync.model import Applied, Change, Index, Put, Record, Remove
 from hybridsync.mongodb import MongoDB, Session
-from hybridsync.mongodb_errors import is_about_document, is_answer
+from hybridsync.mongodb_errors import is_about_document, is_answer, is_refusal, is_there_already
 from hybridsync.sinks.codec import LENIENT, MALFORMED, MISPLACED, Delete, Document, DocumentCodec, Shown
+from hybridsync.sinks.mirror_indexes import IndexBuilder, IndexInformation, expiring_index, missing_indexes
+from hybridsync.sinks.mirror_watch import Collected, MirrorWatch
 from hybridsync.sinks.mirror_writes import (
     Outcome,
     PendingPut,
@@ -40,7 +42,6 @@ from hybridsync.sinks.write_lanes import WriteLanes
 BATCH_WRITES = 1000
 BATCH_BYTES = 8 * 2**20
 INDEX_PIECE = 10_000
-INDEX_BUILD_SECONDS = 300.0
 
 RECORD_OVERHEAD_BYTES = 200
 """What else there is to encode of a record."""
@@ -51,10 +52,19 @@ S = TypeVar("S", bound=Session | None)
 
 
 class MongoMirror:
-    """The `Sink` of one collection, whose documents are what `codec` makes of records."""
+    """The `Sink` of one collection, whose documents are what `codec` makes of records.
 
-    def __init__(self, mongodb: MongoDB, collection: str, codec: DocumentCodec) -> None:
+    `watch`: what looks after the collections of all mirrors in the database; whoever made it keeps it running.
+    """
+
+    def __init__(
+        self, mongodb: MongoDB, collection: str, codec: DocumentCodec, watch: MirrorWatch | None = None
+    ) -> None:
         self._mongodb = mongodb
+        self._watch = watch or MirrorWatch(mongodb)
+        self._mirror = self._watch.register(collection)
+        self._indexes = IndexBuilder(mongodb, collection)
+        self._prepared = self._mirror.generation
         self._name = collection
         self._codec = codec
         self._collection = mongodb.collection(collection)
@@ -74,40 +84,43 @@ class MongoMirror:
 
     @property
     def generation(self) -> int:
-        """Always the same: MongoDB forgets nothing that a majority has acknowledged."""
-        return 0
+        """Another one when the collection was dropped, renamed, made anew, or into what cannot hold a mirror."""
+        return self._mirror.generation
 
     @property
     def trouble(self) -> str | None:
         """See `Sink.trouble`."""
-        return None
+        return self._mongodb.trouble
 
     async def identity(self) -> str | None:
-        """The UUID of the collection. Raises `SinkUnavailable` or `SinkError`."""
-        info = await self._mongodb.collection_info(self._name)
-        found = (info or {}).get("info", {}).get("uuid")
-        return None if found is None else str(found)
+        """The UUID of the collection whose losses `generation` counts; asked for when it is not known.
+
+        Raises `SinkUnavailable` or `SinkError`.
+        """
+        if self._mirror.known is None:
+            await self._mongodb.repeated(lambda: self._watch.look([self._mirror]))
+        known: Collected | None = self._mirror.known
+        return None if known is None else known.uuid
 
     async def prepare(self) -> None:
-        """Creates missing indexes, and keeps late writes of others away. Raises `SinkUnavailable` or `SinkError`.
+        """Creates the collection and missing indexes, and keeps late writes of others away.
 
-        A collection whose strings compare by a collation, a capped one or a view cannot hold a mirror.
+        Raises `SinkUnavailable`, or `SinkError`, also when this collection cannot hold a mirror: the text says why.
+        An index that cannot be made is logged, and tried again the next time.
         """
+        await self._look_at_collection()
+        if self._mirror.generation != self._prepared:
+            self._lanes.register_anew()  # the registrations may be gone, too: of a whole database, for instance
         await self._lanes.fence_others()  # before anybody compares: what came late would come after it
         await self._lanes.settle()
-        there: list[Any] = []
-        info = await self._mongodb.collection_info(self._name)
-        if info is not None:
-            options = info.get("options", {})
-            if info.get("type") != "collection" or options.get("capped") or "collation" in options:
-                raise SinkError(
-                    f"{self.description}: a mirror needs a plain collection (no view, not capped, no collation)"
-                )
-            indexes = await self._mongodb.retrying(self._collection.index_information)
-            there = [index["key"] for index in indexes.values()]
-        for name in self._codec.indexes:
-            if [(name, 1)] not in there:
-                await self._mongodb.run(partial(self._collection.create_index, name), INDEX_BUILD_SECONDS)
+        if self._mirror.known is None:  # not left to the first write: only what was seen can be missed
+            await self._create()
+            await self._look_at_collection()
+        there = await self._index_information()
+        self._mirror.take_expiring(expiring_index(there))
+        self._refuse_unfit(self._mirror.expires_by)
+        self._prepared = self._mirror.generation
+        await self._indexes.ensure(missing_indexes(there, self._codec.indexes))
 
     async def count(self) -> int:
         """How many records the mirror holds: 0 exactly when there is none, else about that many.
@@ -183,6 +196,36 @@ class MongoMirror:
     async def close(self) -> None:
         """Says that its lanes are done. The client is shared, and closed by who made it."""
         await self._lanes.close()
+
+    async def _look_at_collection(self) -> None:
+        """Raises `SinkError`, too, when it cannot hold a mirror."""
+        await self._mongodb.repeated(lambda: self._watch.look([self._mirror]))  # each attempt has its own number
+        self._refuse_unfit(None if self._mirror.known is None else self._mirror.known.unfit)
+
+    async def _create(self) -> None:
+        try:
+            await self._mongodb.repeated(lambda: self._mongodb.command({"create": self._name}))
+        except SinkError as error:
+            if isinstance(error, SinkUnavailable) or not is_there_already(error.__cause__):
+                raise
+
+    async def _index_information(self) -> IndexInformation:
+        """Empty when the user may not see it: no index is worth a sync."""
+        try:
+            found: IndexInformation = await self._mongodb.retrying(self._collection.index_information)
+        except SinkError as error:
+            if isinstance(error, SinkUnavailable) or not is_refusal(error.__cause__):
+                raise
+            self._indexes.not_seen(error)
+            return {}
+        return found
+
+    def _refuse_unfit(self, why: str | None) -> None:
+        if why is not None:
+            raise SinkError(
+                f"{self.description}: a mirror needs a plain collection, and this one {why}; "
+                "put that right, or name another one in sink.collection"
+            )
 
     async def _fetch(self, keys: Sequence[str]) -> dict[str, bytes]:
         documents = await self._raw.find({"_id": {"$in": keys}}).to_list(None)

@@ -16,8 +16,10 @@ from hybridsync.model import Applied, Put
 from hybridsync.sinks.publish_jobs import UNREADABLE, Job, Look, acknowledge, fail, operation_of, settle
 from hybridsync.sinks.published import Published
 from hybridsync.zookeeper import transaction
+from hybridsync.zookeeper.codes import reason
+from hybridsync.zookeeper.limits import refused as refused_by_length
 from hybridsync.zookeeper.transaction import Operation
-from hybridsync.zookeeper.writes import Refused, RootChanged, Writes, reason
+from hybridsync.zookeeper.writes import RootChanged, Writes
 
 BATCH_OPERATIONS = 500
 BATCH_BYTES = 512 * 1024
@@ -33,6 +35,9 @@ MAX_PATH_CHARACTERS = 256 * 1024
 
 _CONFLICTS = (transaction.NO_NODE, transaction.NODE_EXISTS, transaction.BAD_VERSION, transaction.NOT_EMPTY)
 
+_RIGHTS_ON_PATH = {transaction.CREATE: "CREATE", transaction.DELETE: "DELETE"}
+"""The right that the path published to must give for an operation on a znode in it."""
+
 Read: TypeAlias = Callable[[Iterable[str], int], Awaitable[dict[str, Look]]]
 """Keys and epoch → what is there for each."""
 
@@ -47,6 +52,7 @@ class PublishBatch:
         self._published = published
         self._read = read
         self._culprits = 0
+        self._missing_rights: set[int] = set()
         self._root_changes = 0
         for job in jobs:
             if len(job.path) > MAX_PATH_CHARACTERS:
@@ -78,7 +84,10 @@ class PublishBatch:
             await self._send(epoch)
 
     async def _send(self, epoch: int) -> None:
-        """Sends what is open, some transactions at once. Raises the first error after all have ended."""
+        """Sends what is open, some transactions at once. Raises the first error after all have ended.
+
+        A single one that is longer than this server may take goes last and alone, so that it takes nothing along.
+        """
         alone = self._culprits > CULPRITS
         sending = asyncio.Semaphore(ALONE_IN_FLIGHT if alone else IN_FLIGHT)
 
@@ -87,7 +96,14 @@ class PublishBatch:
                 return await self._commit(jobs, operations, epoch)
 
         parts = list(self._cut(1 if alone else BATCH_OPERATIONS))
-        outcomes = await asyncio.gather(*(send(*part) for part in parts), return_exceptions=True)
+        normal = [part for part in parts if len(part[1][0].encoded) <= self._batch_bytes]
+        long = [part for part in parts if len(part[1][0].encoded) > self._batch_bytes]
+        outcomes = await asyncio.gather(*(send(*part) for part in normal), return_exceptions=True)
+        for part in long:
+            if any(isinstance(outcome, BaseException) for outcome in outcomes):
+                self._not_done(part[0])
+            else:
+                outcomes += await asyncio.gather(send(*part), return_exceptions=True)
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome
@@ -95,18 +111,26 @@ class PublishBatch:
         if self._root_changes > MAX_TRIES:
             raise SinkError("the znode that is published to is changed all the time by somebody else")
 
+    @property
+    def _batch_bytes(self) -> int:
+        """How long the operations of one transaction may be together, unless there is only one."""
+        return min(BATCH_BYTES, self._writes.limits.request_bytes - self._writes.overhead)
+
     def _cut(self, count: int) -> Iterator[tuple[list[Job], list[Operation]]]:
         """Jobs and their operations, in portions for one transaction each."""
         jobs: list[Job] = []
         operations: list[Operation] = []
-        size, room = 0, self._writes.room
+        size, room, most = 0, self._writes.room, self._batch_bytes
         for job in self._open:
             operation = operation_of(job, self._published.of(job.key), self._writes.acl)
             length = len(operation.encoded)
-            if length > room:
-                fail(job, f"path and value need a request of {length} bytes: {room} are allowed", self.applied)
+            if operation.kind in self._missing_rights:
+                self._no_right(job, operation.kind)
                 continue
-            if jobs and (len(jobs) >= count or size + length > BATCH_BYTES):
+            if length > room:
+                fail(job, self._too_long(length, room), self.applied)
+                continue
+            if jobs and (len(jobs) >= count or size + length > most):
                 yield jobs, operations
                 jobs, operations, size = [], [], 0
             jobs.append(job)
@@ -132,8 +156,14 @@ class PublishBatch:
             self._done(jobs)
         else:
             self._not_done(jobs)
-            self._blame(jobs[refused.number], refused)
+            self._blame(jobs[refused.number], operations[refused.number].kind, refused.code)
         return True
+
+    def _too_long(self, length: int, room: int) -> str:
+        learnt = self._writes.limits.refused_bytes
+        if learnt is None:
+            return f"path and value need a request of {length} bytes: {room} are allowed"
+        return refused_by_length(length + self._writes.overhead, learnt)
 
     def _done(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
@@ -144,13 +174,28 @@ class PublishBatch:
         for job in jobs:
             job.tried = None
 
-    def _blame(self, job: Job, refused: Refused) -> None:
+    def _blame(self, job: Job, kind: int, code: int) -> None:
+        """Takes in which operation failed a transaction, and why.
+
+        A right that the published path does not give is missing for all operations of that kind: they are not tried.
+        """
         job.tries += 1
-        if refused.code not in _CONFLICTS:
+        if code == transaction.NO_AUTH:
+            if kind in _RIGHTS_ON_PATH:
+                self._missing_rights.add(kind)
+            self._no_right(job, kind)
             self._culprits += 1
-            fail(job, f"its znode was not written: {reason(refused.code)}", self.applied)
+        elif code not in _CONFLICTS:
+            self._culprits += 1
+            fail(job, f"its znode was not written: {reason(code)}", self.applied)
         elif job.tries >= MAX_TRIES:
             fail(job, "its znode is changed all the time by somebody else", self.applied)
+
+    def _no_right(self, job: Job, kind: int) -> None:
+        right = _RIGHTS_ON_PATH.get(kind)
+        done = "deleted" if kind == transaction.DELETE else "written"
+        lacks = f"of {self._writes.shown} gives no {right}" if right else "of the znode gives no WRITE"
+        fail(job, f"its znode was not {done}: the access list (ACL) {lacks}", self.applied)
 
     def _sift(self) -> list[Job]:
         self._open = [job for job in self._open if not job.settled]

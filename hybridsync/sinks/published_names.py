@@ -71,22 +71,6 @@ class Names:
         self._told |= self._foreign
 
 
-class Everything:
-    """A filter that leaves out nothing, for single znodes."""
-
-    def __bool__(self) -> bool:
-        """No."""
-        return False
-
-    def excluded(self, path: str) -> bool:
-        """No."""
-        return False
-
-    def nothing_below(self, path: str) -> bool:
-        """Only the znodes themselves are read."""
-        return True
-
-
 def checked(path: str) -> str:
     """A path as ZooKeeper writes it. Raises `ConfigurationError`."""
     if path != "/" and not (path.startswith("/") and all(is_legal(name) for name in path[1:].split("/"))):

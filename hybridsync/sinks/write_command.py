@@ -19,8 +19,9 @@ from bson.raw_bson import RawBSONDocument
 from pymongo.errors import BulkWriteError
 
 from hybridsync.errors import SinkError
-from hybridsync.mongodb import Collection, Session, next_number
+from hybridsync.mongodb import Collection, Session
 from hybridsync.mongodb_errors import is_answer
+from hybridsync.mongodb_sessions import next_number
 from hybridsync.sinks.codec import LENIENT
 from hybridsync.sinks.mirror_writes import Outcome, nothing_but_inserted
 

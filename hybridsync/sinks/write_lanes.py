@@ -19,6 +19,7 @@ for our own thread. https://github.com/mongodb/specifications/blob/master/source
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -29,7 +30,8 @@ from bson.binary import Binary
 from pymongo.errors import OperationFailure
 
 from hybridsync.errors import SinkError, SinkUnavailable
-from hybridsync.mongodb import OPERATION_SECONDS, Collection, MongoDB, Session, id_of, never_again
+from hybridsync.mongodb import OPERATION_SECONDS, Collection, MongoDB, Session
+from hybridsync.mongodb_sessions import id_of, never_again
 from hybridsync.sinks.lane_registry import LaneRegistry, Overtaken, empty_write, is_overtaken
 
 T = TypeVar("T")
@@ -83,6 +85,11 @@ class WriteLanes:
         self._fencing = _Shared(self._fence_doubtful)
         self._fencing_others = _Shared(self._fence_others)
         self._begun = False
+        self._valid_from = -math.inf  # registrations from before may be gone
+
+    def register_anew(self) -> None:
+        """Has every lane registered again before it is used again."""
+        self._valid_from = time.monotonic()
 
     async def write(self, operation: Callable[[Session], Awaitable[T]]) -> T:
         """Runs `operation` with a session, with retries in that same session, or in a new one if that was fenced.
@@ -144,7 +151,7 @@ class WriteLanes:
         return lane
 
     async def _renew_in_time(self, lane: _Lane) -> None:
-        if lane.registered is not None and time.monotonic() - lane.registered > RENEW_SECONDS:
+        if lane.registered is not None and lane.registered < max(self._valid_from, time.monotonic() - RENEW_SECONDS):
             await self._renew(lane)
 
     async def _renew(self, lane: _Lane) -> None:

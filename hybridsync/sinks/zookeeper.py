@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from itertools import chain
 
 from hybridsync.canonical import content_version
 from hybridsync.errors import SinkError
@@ -17,12 +18,12 @@ from hybridsync.model import Applied, Change, Index, Record
 from hybridsync.sinks.publish_batch import MAX_PATH_CHARACTERS, PublishBatch
 from hybridsync.sinks.publish_jobs import UNREADABLE, Job, Look
 from hybridsync.sinks.published import Published
-from hybridsync.sinks.published_names import Everything, Names, checked
+from hybridsync.sinks.published_names import Names, checked
 from hybridsync.znode import stat_of
 from hybridsync.zookeeper.acl import access_of
 from hybridsync.zookeeper.session import Session
 from hybridsync.zookeeper.settings import SessionSettings
-from hybridsync.zookeeper.walk import Piece, read_paths, walk
+from hybridsync.zookeeper.walk import Everything, Piece, read_paths, walk
 from hybridsync.zookeeper.writes import Writes
 
 INDEX_PIECE = 10_000
@@ -56,11 +57,11 @@ class ZooKeeperSink:
     @property
     def trouble(self) -> str | None:
         """See `Sink.trouble`."""
-        return None
+        return self._session.trouble
 
     async def identity(self) -> str | None:
-        """None: a path has no name of its own."""
-        return None
+        """The moment at which the znode `path` was created: who deletes it takes all below it along."""
+        return await self._writes.retrying(self._writes.identity)
 
     async def prepare(self) -> None:
         """Creates `path` and its parents where they are missing. Raises `SinkUnavailable` or `SinkError`."""
@@ -104,12 +105,15 @@ class ZooKeeperSink:
 
     def _take_in(self, piece: Piece, found: Index, unreadable: set[str]) -> None:
         if self._path in piece.forbidden:
-            raise SinkError(f"{self._session.where} does not permit reading {self._path}")
+            raise SinkError(
+                f"{self._session.where} does not permit reading {self._path}: its access list (ACL) gives no READ"
+            )
         for one in piece.found:
             key = self._names.key_of(one.key)
             if key is not None:
                 found[key] = content_version(one.value)
-        unreadable.update(key for path in piece.forbidden if (key := self._names.key_of(path)) is not None)
+        hidden = chain(piece.forbidden, piece.too_long)
+        unreadable.update(key for path in hidden if (key := self._names.key_of(path)) is not None)
 
     async def differing(self, records: Sequence[Record]) -> list[str]:
         """Keys of those records whose znode is missing, or holds other bytes."""
@@ -128,7 +132,7 @@ class ZooKeeperSink:
         for path in [path for path in paths if len(path) > MAX_PATH_CHARACTERS]:
             looks[paths.pop(path)] = Look(None)
         for piece in await read_paths(self._session, paths, Everything(), epoch=epoch):
-            looks.update((paths[path], Look(UNREADABLE)) for path in piece.forbidden)
+            looks.update((paths[path], Look(UNREADABLE)) for path in chain(piece.forbidden, piece.too_long))
             looks.update((paths[path], Look(None)) for path in piece.gone)
             for one in piece.found:
                 stat = stat_of(one.meta)

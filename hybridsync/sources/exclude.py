@@ -3,6 +3,10 @@
 `*` and `?` stay within one component, `[...]` is one character of a component, `**` is any number
 of components. What matches is left out with everything below it. At the end of a pattern `**` stands
 for at least one component: `/services/tmp/**` keeps `/services/tmp` and leaves out all beneath it.
+
+What stands between two `*`, or two `**`, is taken where it is found first and never looked for again (atomic
+groups): a later place could not help what follows, and trying them all would take a name of a
+thousand characters minutes.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ from hybridsync.errors import ConfigurationError
 
 _ANY_COMPONENTS = r"(?:/[^/]+)*"
 _AND_BELOW = r"(?:/.*)?"
+_END_OF_COMPONENT = r"(?=/|\Z)"
 
 
 class Exclude:
@@ -86,27 +91,38 @@ def _checked(expression: str, pattern: str) -> str:
 
 
 def _joined(components: Sequence[str]) -> str:
-    return "".join(_ANY_COMPONENTS if one == "**" else "/(?=[^/])" + _component(one) for one in components)
+    groups: list[str] = [""]
+    for one in components:
+        if one == "**":
+            groups.append("")
+        else:
+            groups[-1] += "/(?=[^/])" + _component(one)
+    first, *middle = groups
+    if not middle:
+        return first
+    found_first = "".join(f"(?>{_ANY_COMPONENTS}?{group}{_END_OF_COMPONENT})" for group in middle[:-1])
+    return first + found_first + _ANY_COMPONENTS + middle[-1]
 
 
 def _component(glob: str) -> str:
     """The expression for one component, as `fnmatch` reads it, except that nothing matches a slash."""
-    expression = ""
+    parts: list[str] = [""]
     position = 0
     while position < len(glob):
         character = glob[position]
         position += 1
         if character == "*":
-            if not expression.endswith("[^/]*"):
-                expression += "[^/]*"
+            if parts[-1] or len(parts) == 1:
+                parts.append("")
         elif character == "?":
-            expression += "[^/]"
+            parts[-1] += "[^/]"
         elif character == "[" and (end := glob.find("]", position + 1 + (glob[position : position + 1] == "!"))) > 0:
-            expression += _set(glob[position:end])
+            parts[-1] += _set(glob[position:end])
             position = end + 1
         else:
-            expression += re.escape(character)
-    return expression
+            parts[-1] += re.escape(character)
+    first, *rest = parts
+    return first + "".join(f"(?>[^/]*?{part})" for part in rest[:-1]) + (f"[^/]*{rest[-1]}" if rest else "")
 
 
 def _set(inside: str) -> str:

@@ -9,27 +9,26 @@ from typing import Any, NamedTuple
 
 import bson
 
-_LIVE, _OFF = "+", "-"
+from hybridsync.sources.raw_documents import identity_in
+
+_LIVE, _LONG, _OFF = "+", "l", "-"
 
 
 class Known(NamedTuple):
     """What is known of one document. `key` is `None` when its key field holds no usable key.
 
-    `live`: it is not switched off, so it is published, or would be if it broke no rule.
+    `live`: it is not switched off, so it is published, or would be if it broke no rule. `long`: its key is none that
+    can be used because of its length.
     """
 
     key: str | None
     live: bool
+    long: bool = False
 
 
 def identity(document_id: Any) -> bytes:
-    """Any `_id` as bytes: some (embedded documents) cannot be keys of a dict."""
-    return bson.encode({"": document_id})
-
-
-def original(identity: bytes) -> Any:
-    """The `_id` behind an `identity`."""
-    return bson.decode(identity)[""]
+    """Any `_id` as bytes, those that MongoDB holds: some (embedded documents) cannot be keys of a dict."""
+    return identity_in(bson.encode({"_id": document_id}))
 
 
 class KeyMap:
@@ -50,14 +49,14 @@ class KeyMap:
         if state is not None:
             return Known(state[1:], state[0] == _LIVE)
         state = self._nameless.get(document)
-        return None if state is None else Known(None, state == _LIVE)
+        return None if state is None else Known(None, state != _OFF, state == _LONG)
 
     def put(self, document: bytes, known: Known) -> None:
         """Says what is known of a document from now on."""
         self.remove(document)
         state = _LIVE if known.live else _OFF
         if known.key is None:
-            self._nameless[document] = state
+            self._nameless[document] = _LONG if known.live and known.long else state
             return
         self._known[document] = state + known.key
         if known.key in self._holder:
@@ -71,9 +70,9 @@ class KeyMap:
         if state is not None and self._holder.get(state[1:]) == document:
             del self._holder[state[1:]]
 
-    def live_without_key(self) -> list[bytes]:
-        """The documents that are not switched off and have no usable key."""
-        return [document for document, state in self._nameless.items() if state == _LIVE]
+    def live_without_key(self) -> dict[bytes, bool]:
+        """The documents that are not switched off and have no usable key, and whether that is because of its length."""
+        return {document: state == _LONG for document, state in self._nameless.items() if state != _OFF}
 
     def only_holder(self, key: str) -> bytes | None:
         """The one document that was ever seen with this key; `None` when there is none, or were several."""

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from hybridsync.canonical import canonical_json
-from hybridsync.kube_object import ObjectMeta, object_version
+from hybridsync.kube_object import ObjectMeta, object_key, object_version
 from hybridsync.kube_target import EVERYWHERE, Target
 from hybridsync.model import Record
 
@@ -68,7 +68,7 @@ class Shape:
     def record(self, served: Mapping[str, Any], kind: str | None = None) -> Record:
         """The record of an object as served; `kind` for the items of a list, which do not say theirs.
 
-        Raises `ValueError` and `KeyError` for what is no object of Kubernetes.
+        Raises `ValueError` for what is no object of Kubernetes.
         """
         meta = meta_of(served)
         whole = dict(served)
@@ -90,15 +90,23 @@ def _bytes(value: Any) -> bytes:
 
 
 def meta_of(served: Mapping[str, Any]) -> ObjectMeta:
-    """The identity of an object. Raises `KeyError` when it has none."""
-    metadata = served["metadata"]
+    """The identity of an object. Raises `ValueError` that names it when it has none."""
+    metadata = served.get("metadata") if isinstance(served, Mapping) else None
+    if not isinstance(metadata, Mapping):
+        raise ValueError("an object without metadata")
+    known = [metadata.get(name) for name in ("uid", "name", "resourceVersion")]
+    if not all(isinstance(one, str) and one for one in known):
+        name = object_key(metadata.get("namespace"), str(metadata.get("name") or "without a name"))
+        missing = [one for one in ("uid", "name", "resourceVersion") if not metadata.get(one)]
+        raise ValueError(f"the object {name} has no usable metadata.{missing[0] if missing else 'uid'}")
     labels = metadata.get("labels") or {}
+    uid, name, version = map(str, known)
     return ObjectMeta(
-        str(metadata["uid"]),
+        uid,
         metadata.get("namespace") or None,
-        str(metadata["name"]),
+        name,
         {str(name): str(value) for name, value in labels.items()},
-        str(metadata["resourceVersion"]),
+        version,
     )
 
 

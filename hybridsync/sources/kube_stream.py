@@ -1,8 +1,9 @@
 """One WATCH of the API, kept open: opened again where it was after each close in good order.
 
 Source: Kubernetes API concepts, "Efficient detection of changes", "Watch bookmarks". The server ends every watch
-after `timeoutSeconds`; that is no failure. A close at once, a silence longer than bookmarks take, and a
-connection that breaks off are.
+after `timeoutSeconds`; that is no failure. Nor is a connection that breaks off after it delivered, or lived for a
+while, as behind balancers: nothing is missed, since it is known where it was. A close at once, a silence longer than
+bookmarks take, and a watch that cannot be opened again are failures.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from typing import Any
 
 import structlog
 
-from hybridsync.errors import SourceDisconnected, SourceError
-from hybridsync.kube_object import reaches
+from hybridsync.errors import PositionExpired, SourceDisconnected, SourceError
+from hybridsync.kube_object import is_before, reaches
 from hybridsync.kube_target import Target
 from hybridsync.kubernetes.client import KubeClient
-from hybridsync.kubernetes.failures import ApiFailure, failure_of_event
+from hybridsync.kubernetes.failures import ApiFailure, WentSilent, failure_of_event
 from hybridsync.sources.kube_failures import watch_error
 
 SILENCE_SECONDS = 90.0
@@ -29,6 +30,14 @@ SILENCE_SECONDS = 90.0
 
 SHORTEST_SECONDS, LONGEST_SECONDS = 300, 600
 INSTANT_SECONDS = 2.0
+"""A watch that is closed sooner without a word was closed at once."""
+
+LIVED_SECONDS = 5.0
+"""A connection that breaks off later was worth something, though it delivered nothing; longer than a back-off."""
+
+BOOKMARKS_IN_A_ROW, BOOKMARKS_PER_SECOND = 1000, 10
+"""More than so many, and more often, are sent by no server that means well."""
+
 FIRST_WORD_SECONDS = 0.25
 TOO_NEW_TRIES = 5
 TURN_EVENTS = 100
@@ -38,6 +47,7 @@ Take = Callable[[str, Mapping[str, Any]], None]
 class KubeStream:
     """Follows one namespace (`"*"`: all) from `position`, a resourceVersion. `take` gets each event, in order.
 
+    `cluster`: whose positions these are, as the client calls it. `lost` gets the reason why it ends.
     `moved` is set whenever `position` has moved. `bookmarks`: how many were heard.
     `reached`: those of the `awaited` positions that it has come to, or passed.
     """
@@ -49,6 +59,7 @@ class KubeStream:
         namespace: str,
         take: Take,
         lost: Callable[[SourceError], None],
+        cluster: str,
         silence_seconds: float = SILENCE_SECONDS,
     ) -> None:
         self.position = ""
@@ -67,6 +78,8 @@ class KubeStream:
         self._first: asyncio.Task[bytes | None] | None = None
         self._opened_at = 0.0
         self._heard = False
+        self._in_a_row = 0
+        self._cluster = cluster
         self._following: asyncio.Task[None] | None = None
 
     async def start(self, position: str, *, doubtful: bool = False) -> None:
@@ -112,10 +125,13 @@ class KubeStream:
                 break
             except ApiFailure as failure:
                 if not failure.too_new or tries + 1 == TOO_NEW_TRIES:
-                    raise watch_error(failure, self._client.where, self._target) from None
+                    raise self._refused(failure) from None
                 await asyncio.sleep(failure.retry_after or 1.0)
+        if self._client.cluster != self._cluster:
+            raise PositionExpired(f"{self._client.where}: the credentials lead to another server or CA than before")
         self._opened_at = time.monotonic()
         self._heard = False
+        self._in_a_row = 0
 
     async def _close(self) -> None:
         first, self._first = self._first, None
@@ -134,7 +150,10 @@ class KubeStream:
         line = self._first.result() if done else None
         event = _event(line) if line else None
         if event is not None and event.get("type") == "ERROR":
-            raise watch_error(failure_of_event(event.get("object")), self._client.where, self._target)
+            raise self._refused(failure_of_event(event.get("object")))
+
+    def _refused(self, failure: ApiFailure) -> SourceError:
+        return watch_error(failure, self._client.where, self._target, self._namespace)
 
     async def _next(self) -> bytes | None:
         assert self._lines is not None
@@ -155,46 +174,69 @@ class KubeStream:
             self._lost(SourceDisconnected(f"{what} ({type(error).__name__})"))
 
     async def _until_closed(self) -> None:
+        """To the end of one connection. Raises what is a failure."""
         events = 0
         while True:
             first, self._first = self._first, None
-            line = await (first or self._next())
+            try:
+                line = await (first or self._next())
+            except WentSilent:
+                raise
+            except SourceDisconnected:
+                if not self._heard and self._lived < LIVED_SECONDS:
+                    raise
+                return
             if line is None:
+                if not self._heard and self._lived < INSTANT_SECONDS:
+                    raise SourceDisconnected(f"{self._client.where}: the watch of {self._target} was closed at once")
                 return
             self._event(line)
             events += 1
             if events % TURN_EVENTS == 0:
                 await asyncio.sleep(0)
 
+    @property
+    def _lived(self) -> float:
+        return time.monotonic() - self._opened_at
+
     async def _reopen(self) -> None:
-        """A close at once that told nothing is a failure; others are in good order, and followed without haste."""
-        lived = time.monotonic() - self._opened_at
-        if lived < INSTANT_SECONDS and not self._heard:
-            raise SourceDisconnected(f"{self._client.where}: the watch of {self._target} was closed at once")
+        """Where it was, without haste."""
+        pause = 1.0 - self._lived
         await self._close()
-        await asyncio.sleep(max(0.0, 1.0 - lived))
+        await asyncio.sleep(max(0.0, pause))
         await self._open()
 
     def _event(self, line: bytes) -> None:
         event = _event(line)
         kind, served = (event.get("type"), event.get("object")) if event is not None else (None, None)
         if kind == "ERROR":
-            raise watch_error(failure_of_event(served), self._client.where, self._target)
+            raise self._refused(failure_of_event(served))
+        told = f"{self._client.where}: the watch of {self._target}"
         try:
             assert isinstance(served, Mapping)
             version = str(served["metadata"]["resourceVersion"])
+            if is_before(version, self.position):
+                back = f"went back from version {self.position} to {version}"
+                raise PositionExpired(f"{told} {back}: the cluster was restored from a backup, or it is another one")
             if kind in ("ADDED", "MODIFIED", "DELETED"):
+                self._in_a_row = 0
                 self._take(str(kind), served)
             elif kind == "BOOKMARK":
-                self.bookmarks += 1
+                self._bookmark(told)
             else:
-                raise ValueError("unknown type")
-        except (AssertionError, KeyError, TypeError, AttributeError, ValueError):
-            raise SourceDisconnected(
-                f"{self._client.where}: the watch of {self._target} brought something that is no event"
-            ) from None
+                raise TypeError
+        except ValueError as error:
+            raise SourceDisconnected(f"{told}: {error}") from None
+        except (AssertionError, KeyError, TypeError, AttributeError):
+            raise SourceDisconnected(f"{told} brought something that is no event") from None
         self._heard = True
         self._moved_to(version)
+
+    def _bookmark(self, told: str) -> None:
+        self.bookmarks += 1
+        self._in_a_row += 1
+        if self._in_a_row > max(BOOKMARKS_IN_A_ROW, BOOKMARKS_PER_SECOND * self._lived):
+            raise SourceDisconnected(f"{told} brings bookmarks without end: {self._in_a_row} in {self._lived:.1f} s")
 
     def _moved_to(self, version: str) -> None:
         self.position = version

@@ -11,12 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, NamedTuple
+
+from bson.raw_bson import RawBSONDocument
 
 from hybridsync.mongodb_stream import as_number
 from hybridsync.sources.key_map import KeyMap, Known, identity
 from hybridsync.sources.publish_judge import known
 from hybridsync.sources.publish_rules import PublishRules
+from hybridsync.sources.raw_documents import fields, identity_in
 
 
 class Hint(NamedTuple):
@@ -47,9 +51,12 @@ def pipeline(rules: PublishRules) -> list[dict[str, Any]]:
 
 
 def hint(event: Mapping[str, Any]) -> Hint:
-    """The hint for the keys that an event marks. MongoDB before 6.0 tells whole seconds only."""
+    """The hint for the keys that an event marks. MongoDB before 6.0 tells whole seconds only.
+
+    That is the clock of the server, which may be wrong by years: it serves to measure delays, and no claim rests on it.
+    """
     wall, cluster = event.get("wallTime"), event.get("clusterTime")
-    if wall is not None:
+    if isinstance(wall, datetime):
         return Hint(wall.timestamp())
     return Hint(float(cluster.time)) if cluster is not None else Hint(None)
 
@@ -59,7 +66,7 @@ def effect(event: Mapping[str, Any], keys: KeyMap, rules: PublishRules, *, read_
 
     `resumed`: no listing covers what happened before that time.
     """
-    document = identity(event["documentKey"]["_id"])
+    document = _document_of(event["documentKey"])
     replayed = as_number(event["clusterTime"]) <= read_until
     before = keys.get(document)
     if event["operationType"] == "delete":
@@ -78,6 +85,15 @@ def effect(event: Mapping[str, Any], keys: KeyMap, rules: PublishRules, *, read_
     return result
 
 
+def _document_of(key: Mapping[str, Any]) -> bytes:
+    return identity_in(bytes(key.raw)) if isinstance(key, RawBSONDocument) else identity(key["_id"])
+
+
+def _fields(part: Any) -> Mapping[str, Any]:
+    """A part of an event, which may hold what cannot be decoded."""
+    return fields(bytes(part.raw)) if isinstance(part, RawBSONDocument) else part or {}
+
+
 def _deleted(document: bytes, before: Known | None, keys: KeyMap, *, replayed: bool, resumed: bool) -> Effect:
     if (replayed and resumed) or before is None:
         # Another document may have taken the `_id` since, and then the key in the map is that one's.
@@ -93,14 +109,14 @@ def _deleted(document: bytes, before: Known | None, keys: KeyMap, *, replayed: b
 def _after(event: Mapping[str, Any], before: Known | None, rules: PublishRules) -> tuple[Known | None, bool]:
     """What is known of the document after the event, and whether its key may be another than before."""
     if event["operationType"] in ("insert", "replace"):
-        return known(event.get("fullDocument") or {}, rules), event["operationType"] == "replace"
-    description = event.get("updateDescription") or {}
-    changed = dict(description.get("updatedFields") or {})
+        return known(_fields(event.get("fullDocument")), rules), event["operationType"] == "replace"
+    description: Mapping[str, Any] = event.get("updateDescription") or {}
+    changed = dict(_fields(description.get("updatedFields")))
     changed |= dict.fromkeys(set(description.get("removedFields") or ()) & {rules.key, rules.when}, None)
     said = known(changed, rules)
     moved = rules.key in changed
     if before is None:
         return None, moved
-    key = said.key if moved else before.key
+    keyed = said if moved else before
     live = said.live if rules.when in changed else before.live
-    return Known(key, live), moved
+    return Known(keyed.key, live, keyed.long), moved

@@ -18,22 +18,29 @@ import structlog
 
 from hybridsync.dirty import DirtySet
 from hybridsync.errors import PositionExpired, SourceDisconnected, SourceError
+from hybridsync.give_way import give_way
 from hybridsync.mongodb import MongoDB
-from hybridsync.mongodb_stream import ANSWER_SECONDS, ChangeFeed, token_time
+from hybridsync.mongodb_stream import ANSWER_SECONDS, ChangeFeed, CollectionGone, token_time
+from hybridsync.sources.key_map import KeyMap
 from hybridsync.sources.mongodb_events import Effect, effect, hint, pipeline
+from hybridsync.sources.mongodb_history import same_history
 from hybridsync.sources.mongodb_memory import Memory
 from hybridsync.sources.mongodb_reader import CollectionReader, as_source_error
-from hybridsync.sources.publish_judge import LENIENT, nameless
+from hybridsync.sources.publish_judge import nameless, shown
 from hybridsync.sources.publish_rules import PublishRules
+from hybridsync.sources.raw_documents import UNDECODED
 
 TOLD_KEYS = 20
 CANCEL_AGAIN_SECONDS = 0.05
-TURN_EVENTS = 200
+TURN_EVENTS = 50
 """So many events at once; then others on the loop get their turn."""
 
 
 class ChangeStreamWatch:
-    """An open change stream. `read_until`: the cluster time up to which the keys were known when it began."""
+    """An open change stream. `read_until`: the cluster time up to which the keys were known when it began.
+
+    `examining`: what has to be over before a proof, since it finds out which documents are invalid.
+    """
 
     def __init__(
         self,
@@ -66,6 +73,7 @@ class ChangeStreamWatch:
         self._moved = asyncio.Event()
         self._deleted: list[str] = []
         self._ending = False
+        self.examining: asyncio.Future[None] | None = None
 
     @property
     def position(self) -> str:
@@ -85,20 +93,36 @@ class ChangeStreamWatch:
                     await self._step()
                     if self._ending:
                         return
-                await asyncio.sleep(0)
+                await give_way()
         except SourceError as error:
             self.lose(error)
         except Exception as error:
-            self.lose(SourceDisconnected(f"MongoDB at {self._mongodb.where}: the change stream could not be followed"))
-            self._log.exception("the change stream could not be followed", error=str(error))
+            self.lose(self._unforeseen("the change stream could not be followed", error))
+        finally:
+            if not self._ending:  # also when the driver took a cancellation for its own
+                self.lose(SourceDisconnected(f"MongoDB at {self._mongodb.where}: the change stream ended"))
 
     async def catch_up(self) -> None:
         """Marks what happened since the position to resume from, up to where the keys were read.
 
         Only there a key may turn out to be unknown, and then it is better to say so before the watch is armed.
+        Raises `SourceDisconnected` for a stream that does not come any further.
         """
+        steps, clock = 0, asyncio.get_running_loop().time
+        before, moved = self._told, clock()
         while self._resumed and self._told < self._read_until:
-            await self._step()
+            try:
+                await self._step()
+            except CollectionGone:
+                self._memory.removal_seen = True
+                raise
+            if self._told > before:
+                before, moved = self._told, clock()
+            elif clock() - moved > self._await_seconds + ANSWER_SECONDS:
+                raise self._silent()
+            steps += 1
+            if steps % TURN_EVENTS == 0:
+                await give_way()
 
     async def end(self, following: asyncio.Task[None]) -> None:
         """Ends `follow`. pymongo may take a cancellation for itself when an answer comes at that moment."""
@@ -110,24 +134,41 @@ class ChangeStreamWatch:
     def lose(self, error: SourceError) -> None:
         """Ends the watch."""
         if not self.lost.done():
+            if isinstance(error, CollectionGone):
+                self._memory.removal_seen = True
             self.lost.set_exception(error)
         self._moved.set()
 
     async def probe(self) -> None:
-        """See `sources/base.py`. The deadline is 10 s beyond what the answers normally take."""
+        """See `sources/base.py`. The deadline is 10 s beyond what the answers normally take.
+
+        A question that the primary does not answer is in vain; a stream that does not come up to the answer is lost.
+        """
         try:
-            with as_source_error():
-                asked = await self._mongodb.committed_time(self._collection)
-            async with asyncio.timeout(self._await_seconds + ANSWER_SECONDS):
-                while self._told < asked and not self.lost.done():
-                    self._moved.clear()
-                    await self._moved.wait()
+            if self.examining is not None:  # each of its requests has a deadline, and its end loses the watch
+                await asyncio.wait({self.examining, self.lost}, return_when=asyncio.FIRST_COMPLETED)
+            if not self.lost.done():
+                with as_source_error():
+                    asked = await self._mongodb.committed_time(self._collection)
+                async with asyncio.timeout(self._await_seconds + ANSWER_SECONDS):
+                    while self._told < asked and not self.lost.done():
+                        self._moved.clear()
+                        await self._moved.wait()
         except TimeoutError:
-            self.lose(SourceDisconnected(f"MongoDB at {self._mongodb.where}: the change stream fell silent"))
-        except SourceError as error:
-            self.lose(SourceDisconnected(str(error)))
+            self.lose(self._silent())
+        except SourceError:
+            raise
+        except Exception as error:
+            raise self._unforeseen("the proof failed", error) from error
         if self.lost.done():
             self.lost.result()
+
+    def _silent(self) -> SourceDisconnected:
+        return SourceDisconnected(f"MongoDB at {self._mongodb.where}: the change stream fell silent")
+
+    def _unforeseen(self, what: str, error: Exception) -> SourceDisconnected:
+        self._log.error(what, error=str(error), exc_info=error)
+        return SourceDisconnected(f"MongoDB at {self._mongodb.where}: {what} ({type(error).__name__})")
 
     async def _step(self) -> None:
         event = await self._feed.next()
@@ -137,6 +178,7 @@ class ChangeStreamWatch:
             self._tell_deleted()
         else:
             self._take(event)
+            self._memory.last_event = event["_id"]["_data"]
             time -= 1  # there may be more events of that very time
         self._memory.position = self._position = token
         self._told = max(self._told, time)
@@ -158,27 +200,23 @@ class ChangeStreamWatch:
                 self._tell_deleted()
 
     def _note_nameless(self, result: Effect) -> None:
-        name = nameless(result.document)
         if result.after is not None and result.after.live and result.after.key is None:
-            if name not in self._memory.nameless:
-                self._log.warning("a document is not published", key=name, problem=no_key(self._rules))
-            self._memory.nameless[name] = no_key(self._rules)
-        else:
-            self._memory.nameless.pop(name, None)
+            name = nameless(result.document)
+            problem = self._rules.no_key(long=result.after.long)
+            if self._memory.nameless.get(name) != problem:
+                self._log.warning("a document is not published", key=name, problem=problem)
+            self._memory.nameless[name] = problem
+        elif self._memory.nameless:
+            self._memory.nameless.pop(nameless(result.document), None)
 
     def _tell_deleted(self) -> None:
         if self._deleted:
             self._log.warning(
                 "documents were deleted that were not switched off before: what is published for them goes too",
                 count=len(self._deleted),
-                keys=self._deleted[:TOLD_KEYS],
+                keys=list(map(shown, self._deleted[:TOLD_KEYS])),
             )
             self._deleted = []
-
-
-def no_key(rules: PublishRules) -> str:
-    """The problem of a document without a usable key."""
-    return f"{rules.key}: the key must be a text that is not blank"
 
 
 @asynccontextmanager
@@ -195,8 +233,10 @@ async def streaming(
     log: structlog.stdlib.BoundLogger,
 ) -> AsyncIterator[ChangeStreamWatch]:
     """Opens the stream first and reads the keys after it, so that no change is between the two."""
+    if resume is not None and memory.last_event is not None:
+        await same_history(mongodb, collection, memory.last_event, await_seconds)
     feed = await mongodb.follow(
-        collection, pipeline(rules), resume=resume, await_seconds=await_seconds, options=LENIENT
+        collection, pipeline(rules), resume=resume, await_seconds=await_seconds, options=UNDECODED
     )
     try:
         read_until = await _known_until(mongodb, reader, memory, rules, feed.token, resume, log)
@@ -238,6 +278,7 @@ async def _known_until(
         known, wanted = token_time(memory.position) or 0, token_time(resume) or 0
         if wanted <= known:
             return known if resume != memory.position else 0
+    memory.last_event = None
     memory.keys = await reader.key_map()
     memory.position = token
     with as_source_error():
@@ -245,5 +286,9 @@ async def _known_until(
     # A new stream begins right behind what was committed, so its token may be one step ahead of the clock.
     if now is None or (token_time(token) or 0) > now + 1:
         raise PositionExpired(f"MongoDB at {mongodb.where}: its history does not reach the position to resume from")
-    memory.set_nameless({nameless(document): no_key(rules) for document in memory.keys.live_without_key()}, log)
+    await memory.set_nameless(await asyncio.to_thread(_nameless, memory.keys, rules), log)
     return now
+
+
+def _nameless(keys: KeyMap, rules: PublishRules) -> dict[str, str]:
+    return {nameless(document): rules.no_key(long=long) for document, long in keys.live_without_key().items()}

@@ -21,6 +21,8 @@ from hybridsync.sources.publish_schema import PublishSchema
 from hybridsync.sources.publish_values import NoJsonForm, to_json
 
 LONGEST_MESSAGE = 500
+LONGEST_KEY = 2**20
+"""In characters. Longer ones fit into no request of ZooKeeper, and are not kept in memory."""
 
 
 class Switch(Enum):
@@ -36,7 +38,7 @@ class Invalid(ValueError):
 
     def __init__(self, problems: list[str]) -> None:
         self.problems = problems
-        line = "; ".join(problems)
+        line = re.sub(r"[\x00-\x1f\x7f]", "?", "; ".join(problems))
         super().__init__(line if len(line) <= LONGEST_MESSAGE else line[: LONGEST_MESSAGE - 1] + "…")
 
 
@@ -61,6 +63,12 @@ class PublishRules:
         for name in self.schema.names:
             if not is_field_name(self.fields.get(name, name)):
                 raise ValueError(f"the schema's property {name!r} cannot be a field of a document; rename it in fields")
+
+    def no_key(self, *, long: bool) -> str:
+        """The problem of a document without a usable key. `long`: that is because of its length."""
+        if long:
+            return f"{self.key}: the key must have at most {LONGEST_KEY} characters"
+        return f"{self.key}: the key must be a text that is not blank"
 
     def projection(self) -> dict[str, int] | None:
         """What has to be read of a document; `None` for all of it."""
@@ -98,13 +106,16 @@ class PublishRules:
         problems = self._problems_of_the_frame(document)
         try:
             published = self._properties(document)
+            text = canonical_json(published)
         except NoJsonForm as error:
             raise Invalid([*problems, str(error)]) from None
+        except UnicodeEncodeError:
+            raise Invalid([*problems, "a text in it cannot be written as UTF-8"]) from None
         if self.schema is not None:
             problems += map(self._in_the_document, self.schema.violations(published))
         if problems:
             raise Invalid(problems)
-        return canonical_json(published)
+        return text
 
     def violations(self, document: Mapping[str, Any]) -> list[str]:
         """What keeps a document from being published; empty when nothing does. Whether it is on is not asked."""
@@ -116,8 +127,9 @@ class PublishRules:
 
     def _problems_of_the_frame(self, document: Mapping[str, Any]) -> list[str]:
         problems = []
-        if not is_key(document.get(self.key)):
-            problems.append(f"{self.key}: the key must be a text that is not blank")
+        key = document.get(self.key)
+        if not is_key(key):
+            problems.append(self.no_key(long=is_long(key)))
         if self.when is not None and self.switch(document.get(self.when)) is Switch.UNCLEAR:
             problems.append(f"{self.when}: must be true or false")
         return problems
@@ -139,7 +151,12 @@ class PublishRules:
 
 def is_key(value: Any) -> bool:
     """Whether a document can be published under this value."""
-    return isinstance(value, str) and bool(value.strip())
+    return type(value) is str and len(value) <= LONGEST_KEY and bool(value.strip())  # Code is a `str`, too
+
+
+def is_long(value: Any) -> bool:
+    """Whether it would be a key if it were shorter."""
+    return type(value) is str and len(value) > LONGEST_KEY
 
 
 def is_field_name(name: str) -> bool:

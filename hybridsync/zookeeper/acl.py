@@ -46,7 +46,7 @@ def access_of(acl: str, auth: str | None) -> Access:
         return Access((Entry(ALL_RIGHTS, "auth", ""),), auth)
     scheme, _, credential = acl.partition(":")
     user, _, password = credential.partition(":")
-    if scheme != "digest" or not user or not password:
+    if scheme != "digest" or not user or not password or acl != acl.strip():
         raise ConfigurationError(f"acl of a ZooKeeper sink: allowed is {ALLOWED}")
     entry = Entry(ALL_RIGHTS, "digest", f"{user}:{_digest(credential)}")
     if not auth or auth == acl:

@@ -15,18 +15,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from hybridsync.zookeeper.wire import MAX_REQUEST_BYTES, OP_OVERHEAD, MultiRead
+from hybridsync.zookeeper.limits import Limits
+from hybridsync.zookeeper.wire import OP_OVERHEAD, MultiRead
 
 MAX_OPS = 500
-ANSWER_BYTES = 2 * 1024 * 1024
-"""Aim for one answer. A single value or list of children may be larger."""
+IN_FLIGHT_ANSWERS = 3
+"""So many answers of the length that is aimed for may be under way."""
 
-IN_FLIGHT_BYTES = 3 * ANSWER_BYTES
 SAMPLE = 4
 """Children of an unknown parent that are read first."""
 
 SURPRISE_OPS = 64
-SURPRISE_BYTES = ANSWER_BYTES // SURPRISE_OPS
+SURPRISE_BYTES = 32 * 1024
 """What a value in an unknown family is taken for at least."""
 
 DATA_OVERHEAD = 81
@@ -100,9 +100,10 @@ class Request(NamedTuple):
 
 
 class Batcher:
-    """The stack of what is still to be read."""
+    """The stack of what is still to be read; `limits` say how long requests and answers may become."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
         self._frames: list[Frame] = []
         self._expansions: list[Expansion] = []
         self._queued = 0
@@ -121,9 +122,10 @@ class Batcher:
 
     def next_request(self) -> Request | None:
         """The next request; `None` while answers must come first, or when nothing is left."""
-        if self._in_flight and self._in_flight + ANSWER_BYTES > IN_FLIGHT_BYTES:
+        aim = self._limits.answer_bytes
+        if self._in_flight and self._in_flight + aim > IN_FLIGHT_ANSWERS * aim:
             return None
-        draft = _Draft()
+        draft = _Draft(self._limits.request_bytes, aim)
         self._take_expansions(draft)
         self._take_frames(draft)
         if not draft.count:
@@ -193,9 +195,11 @@ class Batcher:
 
 
 class _Draft:
-    """A request in the making."""
+    """A request in the making, of at most so many bytes, and so many bytes of answer."""
 
-    def __init__(self) -> None:
+    def __init__(self, request_bytes: int, answer_bytes: int) -> None:
+        self._longest = request_bytes
+        self._aim = answer_bytes
         self.lists: list[bytes] = []
         self.values: list[bytes] = []
         self.expansions: list[Expansion] = []
@@ -210,11 +214,11 @@ class _Draft:
 
     def has_room(self, cost: float) -> bool:
         """Whether one more operation fits without the answer growing too large."""
-        return self.count < MAX_OPS and self.cost + cost <= ANSWER_BYTES
+        return self.count < MAX_OPS and self.cost + cost <= self._aim
 
     def room_for(self, cost: float) -> int:
         """How many operations of this cost fit; the first of a request always does."""
-        by_cost = int((ANSWER_BYTES - self.cost) / cost) if cost else MAX_OPS
+        by_cost = int((self._aim - self.cost) / cost) if cost else MAX_OPS
         return max(min(MAX_OPS - self.count, by_cost), 0 if self.count else 1)
 
     def add_list(self, path: bytes, cost: float) -> bool:
@@ -232,7 +236,7 @@ class _Draft:
 
     def _add(self, operations: list[bytes], paths: Sequence[bytes], cost: float) -> bool:
         size = sum(map(len, paths)) + OP_OVERHEAD * len(paths)
-        if self._request_bytes + size > MAX_REQUEST_BYTES and (self.count or len(paths) > 1):
+        if self._request_bytes + size > self._longest and (self.count or len(paths) > 1):
             return False
         operations += paths
         self._request_bytes += size

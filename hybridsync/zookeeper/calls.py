@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
-from kazoo.exceptions import (
-    ConnectionClosedError,
-    ConnectionLoss,
-    NoAuthError,
-    SessionExpiredError,
-    UnimplementedError,
-)
+from kazoo.exceptions import ConnectionClosedError, ConnectionLoss, SessionExpiredError
 
 from hybridsync.errors import ListingFailed, PositionExpired, SourceDisconnected, SourceError, SourceUnsupported
+from hybridsync.zookeeper import codes
 from hybridsync.zookeeper.connection import Link
+from hybridsync.zookeeper.limits import Weight
 
 _T = TypeVar("_T")
 
@@ -30,10 +27,12 @@ class Answer(NamedTuple):
 class Call:
     """One request under way, and the sink that kazoo puts its answer into."""
 
-    __slots__ = ("_answered", "completed", "epoch", "future", "link", "name", "timer")
+    __slots__ = ("_answered", "completed", "epoch", "future", "link", "name", "sent_at", "timer", "weight")
 
-    def __init__(self, name: str, link: Link, epoch: int, answered: Callable[..., None]) -> None:
+    def __init__(self, name: str, weight: Weight, link: Link, epoch: int, answered: Callable[..., None]) -> None:
         self.name = name
+        self.weight = weight
+        self.sent_at = time.monotonic()
         self.link = link
         self.epoch = epoch
         self.future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
@@ -62,11 +61,28 @@ def translated(where: str, name: str, error: Exception | None) -> SourceError:
         return SourceDisconnected(f"the connection to {where} was lost")
     if isinstance(error, SessionExpiredError):
         return PositionExpired(f"the session with {where} is over")
-    if isinstance(error, UnimplementedError):
+    if isinstance(error, codes.Refusal):
+        return _refused(where, name, error.code)
+    detail = f": {error}" if str(error) else ""
+    return ListingFailed(f"{where} answered {name} with {type(error).__name__}{detail}")
+
+
+class AnswerTooLong(ListingFailed):
+    """The answer was longer than we take; nothing else is wrong."""
+
+
+def _refused(where: str, name: str, code: int) -> SourceError:
+    """What an error code of a whole reply means for the call `name`."""
+    if code == codes.UNIMPLEMENTED:
         return SourceUnsupported(f"{where} is older than 3.6: it does not know {name}; allowed is 3.6 or newer")
-    if isinstance(error, NoAuthError):
-        return ListingFailed(f"{where} does not permit {name}")
-    return ListingFailed(f"{where} answered {name} with {type(error).__name__}: {error}")
+    if code in codes.END_OF_SESSION:
+        return PositionExpired(f"the session with {where} is over: {codes.reason(code)}")
+    if code in codes.END_OF_CONNECTION:
+        return SourceDisconnected(f"the connection to {where} was lost: {codes.reason(code)}")
+    if code == codes.NO_AUTH:
+        return ListingFailed(f"{where} does not permit {name}: {codes.in_words(code)}")
+    failed = AnswerTooLong if code == codes.ANSWER_TOO_LONG else ListingFailed
+    return failed(f"{where} answered {name} with {codes.in_words(code)}")
 
 
 def retrieved(future: asyncio.Future[_T]) -> None:

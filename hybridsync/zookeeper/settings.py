@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from hybridsync.errors import ConfigurationError
@@ -45,12 +42,22 @@ class Servers:
 
 
 def servers_of(hosts: str) -> Servers:
-    """Takes `hosts` apart. Raises `ConfigurationError` when it is not `host:port,host:port/chroot`."""
-    listed, _, chroot = hosts.partition("/")
+    """Takes `hosts` apart. Raises `ConfigurationError` when it is not `host:port,host:port/chroot`.
+
+    A comma in a chroot is refused: who repeats the chroot behind each host would get one that does not exist.
+    """
+    listed, _, chroot = hosts.strip().partition("/")
     addresses = tuple(_address(one.strip(), hosts) for one in listed.split(","))
+    if "," in chroot:
+        raise ConfigurationError(
+            f"ZooKeeper hosts {hosts!r}: a chroot may stand once, at the end: "
+            f"allowed is host:port,host:port/chroot (HYBRIDSYNC_ZOOKEEPER_HOSTS)"
+        )
     components = [component for component in chroot.split("/") if component]
-    if any(component in (".", "..") for component in components):
-        raise ConfigurationError(f"the ZooKeeper chroot of {hosts!r} may not hold '.' or '..'")
+    if any(component in (".", "..") or component != component.strip() for component in components):
+        raise ConfigurationError(
+            f"the ZooKeeper chroot of {hosts!r} may not hold '.', '..' or a name with white space at an end"
+        )
     return Servers(addresses, "".join(f"/{component}" for component in components))
 
 
@@ -61,65 +68,24 @@ def _address(text: str, hosts: str) -> tuple[str, int]:
         host, port = parts.hostname, parts.port
     except ValueError:
         host, port = None, None
-    if not host or "@" in text:
+    if not host or "@" in text or len(text.split()) != 1:
         raise ConfigurationError(f"ZooKeeper hosts {hosts!r}: allowed is host:port,host:port/chroot")
     return host, DEFAULT_PORT if port is None else port
 
 
 def credentials_of(auth: str | None) -> tuple[str, str] | None:
-    """Scheme and credential of `digest:user:password`. Raises `ConfigurationError` without showing it."""
+    """Scheme and credential of `digest:user:password`. Raises `ConfigurationError` without showing it.
+
+    White space at an end is refused: to ZooKeeper it is part of the password, and a wrong password is no error there.
+    """
     if not auth:
         return None
+    if auth != auth.strip():
+        raise ConfigurationError(
+            "ZooKeeper auth: it begins or ends with white space or a line end; allowed is digest:user:password "
+            "(HYBRIDSYNC_ZOOKEEPER_AUTH)"
+        )
     scheme, _, credential = auth.partition(":")
     if scheme != "digest" or not credential.partition(":")[2]:
         raise ConfigurationError("ZooKeeper auth: allowed is digest:user:password")
     return scheme, credential
-
-
-def tls_context_of(settings: SessionSettings) -> ssl.SSLContext | None:
-    """The TLS context, or `None` for plain connections.
-
-    Raises `ConfigurationError` when a file is missing or does not hold what it should.
-    """
-    if not (settings.tls_ca or settings.tls_cert or settings.tls_key):
-        return None
-    if settings.tls_key and not settings.tls_cert:
-        raise ConfigurationError("ZooKeeper TLS: a key is given without its certificate")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.check_hostname = True
-    if settings.tls_ca:
-        _readable("CA", settings.tls_ca)
-        _load("CA", settings.tls_ca, lambda: context.load_verify_locations(settings.tls_ca))
-    else:
-        context.load_default_certs(ssl.Purpose.SERVER_AUTH)
-    if settings.tls_cert:
-        _readable("certificate", settings.tls_cert)
-        if settings.tls_key:
-            _readable("key", settings.tls_key)
-        _load(
-            "certificate and key",
-            settings.tls_cert,
-            lambda: context.load_cert_chain(settings.tls_cert or "", settings.tls_key, password=_no_password),
-        )
-    return context
-
-
-def _no_password() -> str:
-    """Stands in for OpenSSL's question on the terminal, which would stop the process for ever."""
-    raise ConfigurationError("ZooKeeper TLS: the key is encrypted; allowed is a key without a password")
-
-
-def _readable(what: str, file: str) -> None:
-    try:
-        with Path(file).open("rb"):
-            pass
-    except OSError as error:
-        raise ConfigurationError(f"ZooKeeper TLS {what} {file!r} cannot be read: {error.strerror}") from None
-
-
-def _load(what: str, file: str, load: Callable[[], None]) -> None:
-    try:
-        load()
-    except (ssl.SSLError, OSError):
-        raise ConfigurationError(f"ZooKeeper TLS {what} {file!r}: allowed is PEM, and a key that fits") from None

@@ -87,6 +87,16 @@ class Transaction:
     def __init__(self, operations: Sequence[Operation]) -> None:
         self.operations = operations
 
+    @property
+    def encoded_bytes(self) -> int:
+        """How long the request is, its header included."""
+        return FRAME_BYTES + sum([len(operation.encoded) for operation in self.operations])
+
+    @property
+    def divisible(self) -> bool:
+        """Whether it could be cut into several: besides checks there is more than one operation."""
+        return sum(operation.kind != CHECK for operation in self.operations) > 1
+
     def serialize(self) -> bytes:
         """The request without its header."""
         return b"".join([*(operation.encoded for operation in self.operations), _END])

@@ -25,9 +25,6 @@ CHANGED: Final = 3
 CHILDREN_CHANGED: Final = 4
 SESSION_EVENT: Final = -1
 
-MAX_REQUEST_BYTES: Final = 512 * 1024
-"""A multiRead is cut here. A server drops the connection at 1,048,575 bytes (jute.maxbuffer)."""
-
 _OP = struct.Struct("!iBii")
 _MULTI_HEADER = struct.Struct("!iBi")
 _HEADER_AND_INT = struct.Struct("!iBii")
@@ -37,6 +34,7 @@ _INT = struct.Struct("!i")
 _EVENT = struct.Struct("!iii")
 _END_OF_OPS = _MULTI_HEADER.pack(_ERROR, 1, -1)
 OP_OVERHEAD: Final = _OP.size + 1
+_FRAME_BYTES: Final = 8 + len(_END_OF_OPS)
 
 
 class MalformedAnswer(Exception):
@@ -76,6 +74,16 @@ class MultiRead:
     def __init__(self, *, lists: Sequence[bytes] = (), values: Sequence[bytes] = ()) -> None:
         self.lists = lists
         self.values = values
+
+    @property
+    def encoded_bytes(self) -> int:
+        """How long the request is, its header included."""
+        return _FRAME_BYTES + sum([OP_OVERHEAD + len(path) for paths in (self.lists, self.values) for path in paths])
+
+    @property
+    def divisible(self) -> bool:
+        """Whether it could be cut into several."""
+        return len(self.lists) + len(self.values) > 1
 
     def serialize(self) -> bytes:
         """The request without its header."""

@@ -20,6 +20,8 @@ from hybridsync.errors import PositionExpired, SinkError, SinkUnavailable, Sourc
 from hybridsync.znode import stat_of
 from hybridsync.zookeeper import transaction, wire
 from hybridsync.zookeeper.acl import Entry
+from hybridsync.zookeeper.codes import reason
+from hybridsync.zookeeper.limits import Limits
 from hybridsync.zookeeper.session import Session
 from hybridsync.zookeeper.transaction import Operation, Transaction, culprit
 
@@ -50,15 +52,15 @@ class RootChanged(Exception):
 class Writes:
     """Transactions below `root`, on one session. New znodes get the access list `acl`.
 
-    `forget` is called when a session ended or the root was found missing: whatever was known of what
-    is there may be wrong now. Calls may overlap.
+    `shown` is `root` as it is told. `forget` is called when a session ended or the root was found missing:
+    whatever was known of what is there may be wrong now. Calls may overlap.
     """
 
     def __init__(self, session: Session, root: str, acl: Sequence[Entry], forget: Callable[[], None]) -> None:
         self.acl = acl
         self._session = session
         self._root = session.server_path(root)
-        self._shown = root
+        self.shown = root
         self._on_forget = forget
         self._forgotten = 0
         self._closed = False
@@ -115,7 +117,7 @@ class Writes:
             self._forget()
             raise
         if epoch != self._caught_up:
-            await self._session.sync(self._shown, epoch=epoch, seconds=OPERATION_SECONDS)
+            await self._session.sync(self.shown, epoch=epoch, seconds=OPERATION_SECONDS)
             self._caught_up = epoch
         if self._in_doubt:
             await self.prepare(epoch)  # before anybody looks: what comes late would come after the look
@@ -145,24 +147,36 @@ class Writes:
                 if await self._prepared(epoch):
                     self._ready = epoch
                     return
-        raise SinkError(f"{self._session.where}: {self._shown} is changed all the time by somebody else")
+        raise SinkError(f"{self._session.where}: {self.shown} is changed all the time by somebody else")
 
     async def _prepared(self, epoch: int) -> bool:
         (found,) = await self._read([self._root], epoch)
         if found == wire.NO_NODE:
             return await self._create_root(epoch) and not self._in_doubt
         if not isinstance(found, wire.Data):
-            raise SinkError(f"{self._session.where} does not permit reading {self._shown}")
-        self._version = stat_of(found.stat).version
+            raise SinkError(self._hidden)
+        stat = stat_of(found.stat)
+        if _is_ephemeral(stat.ephemeralOwner):
+            raise SinkError(
+                f"{self._session.where}: {self.shown} is an ephemeral znode, which cannot have children: "
+                "publish to another path, or have it removed"
+            )
+        self._version = stat.version
         if not self._in_doubt:
             return True
-        refused = await self._send([transaction.set_data(self._root, found.value, self._version)], epoch)
+        again = transaction.set_data(self._root, found.value, self._version)
+        if len(again.encoded) > self.room:
+            refused: Refused | None = Refused(
+                0, transaction.BAD_ARGUMENTS
+            )  # its bytes, which are not ours, are too many
+        else:
+            refused = await self._send([again], epoch)
         if refused is not None and refused.code in (transaction.NO_NODE, transaction.BAD_VERSION):
             return False
         if refused is None:
             self._version += 1
         else:
-            _log.warning("the root cannot be written: a write that comes late cannot be told", path=self._shown)
+            _log.warning("the root cannot be written: a write that comes late cannot be told", path=self.shown)
         self._in_doubt = False
         return True
 
@@ -198,8 +212,25 @@ class Writes:
         if found == wire.NO_NODE:
             return []
         if not isinstance(found, list):
-            raise SinkError(f"{self._session.where} does not permit reading {self._shown}")
+            raise SinkError(self._hidden)
         return found
+
+    @property
+    def _hidden(self) -> str:
+        return f"{self._session.where} does not permit reading {self.shown}: its access list (ACL) gives no READ"
+
+    async def identity(self, epoch: int) -> str | None:
+        """Tells this root from one that was created in its place; `None` where there is none.
+
+        The time is there because an ensemble that was set up anew counts its transactions from the beginning again.
+        """
+        (found,) = await self._read([self._root], epoch)
+        if found == wire.NO_NODE:
+            return None
+        if not isinstance(found, wire.Data):
+            raise SinkError(self._hidden)
+        stat = stat_of(found.stat)
+        return f"{stat.czxid:x}-{stat.ctime}"
 
     async def commit(self, operations: Sequence[Operation], epoch: int) -> Refused | None:
         """Does all of the operations and returns `None`, or none of them and says why.
@@ -218,13 +249,24 @@ class Writes:
                 self._forget()
             if refused.code in (transaction.NO_NODE, transaction.BAD_VERSION):
                 raise RootChanged
-            raise SinkError(f"{self._session.where}: {self._shown}: {reason(refused.code)}")
+            raise SinkError(f"{self._session.where}: {self.shown}: {reason(refused.code)}")
         return Refused(refused.number - 1, refused.code)
+
+    @property
+    def limits(self) -> Limits:
+        """What was learnt of how much a request may hold."""
+        return self._session.limits
+
+    @property
+    def overhead(self) -> int:
+        """How many bytes of a transaction are none of its operations'."""
+        return transaction.FRAME_BYTES + len(self._check().encoded)
 
     @property
     def room(self) -> int:
         """How many bytes of operations the longest possible transaction has room for."""
-        return transaction.MAX_PACKET_BYTES - transaction.FRAME_BYTES - len(self._check().encoded)
+        longest = self.limits.refused_bytes
+        return (transaction.MAX_PACKET_BYTES if longest is None else longest - 1) - self.overhead
 
     def _check(self) -> Operation:
         return transaction.check(self._root, self._version)
@@ -239,16 +281,6 @@ class Writes:
         return None if number is None else Refused(number, answer.value[number])
 
 
-_REASONS = {
-    transaction.NO_AUTH: "the access list (ACL) does not permit it",
-    transaction.NOT_EMPTY: "it has children",
-    transaction.NO_CHILDREN_FOR_EPHEMERALS: "its parent is an ephemeral znode",
-    transaction.INVALID_ACL: "ZooKeeper does not accept the access list: are the credentials right?",
-    transaction.QUOTA_EXCEEDED: "a quota of ZooKeeper is exceeded",
-    transaction.BAD_ARGUMENTS: "ZooKeeper does not accept the path",
-}
-
-
-def reason(code: int) -> str:
-    """ZooKeeper's error code in words."""
-    return _REASONS.get(code, f"ZooKeeper answered with error {code}")
+def _is_ephemeral(owner: int) -> bool:
+    """Whether this `ephemeralOwner` is a session: containers and znodes with a TTL have marks (`EphemeralType`)."""
+    return owner not in (0, -(2**63)) and (owner >> 56) & 0xFF != 0xFF

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,27 +13,38 @@ import pymongo
 import pytest
 from pymongo.errors import OperationFailure
 
-from hybridsync.embedded import ZooKeeperServer
+from hybridsync.embedded import MongoServer, ZooKeeperServer
 from tests.acceptance.command import hybridsync
 from tests.acceptance.place import Place, a_place
-from tests.guarded_mongo import PASSWORD, GuardedMongo, role_of_mirror
-from tests.servers import GivenZooKeeper
-from tests.service import Service, wait_until
+from tests.servers import GivenZooKeeper, GuardedMongo
+from tests.service import ROOT, Service, wait_until
+
+PASSWORD = "least-privilege-7"
+
+
+def the_role_on_the_page(database: str) -> dict[str, Any]:
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    found = re.search(r"createRole\((\{.*?\n\})\)", page, re.DOTALL)
+    assert found is not None
+    role: dict[str, Any] = json.loads(found[1].replace("coordination", database))
+    return role
 
 
 @pytest.fixture
-def guarded(tmp_path: Path) -> Iterator[GuardedMongo]:
+def guarded(tmp_path: Path) -> Iterator[MongoServer]:
     with GuardedMongo(tmp_path / "mongodb") as server:
         yield server
 
 
 @pytest.fixture
-def guarded_place(guarded: GuardedMongo, zookeeper_server: ZooKeeperServer | GivenZooKeeper) -> Iterator[Place]:
+def guarded_place(guarded: MongoServer, zookeeper_server: ZooKeeperServer | GivenZooKeeper) -> Iterator[Place]:
     """A place whose own handle may do everything, and whose `mongodb` is the URI of the user with the role."""
-    guarded.make_admin()
+    # without any user, a client on loopback may make the first one
+    with pymongo.MongoClient[Any](guarded.uri) as first:
+        first.admin.command("createUser", "root", pwd=PASSWORD, roles=["root"])
     as_root = guarded.uri.replace("mongodb://", f"mongodb://root:{PASSWORD}@") + "&authSource=admin"
     with a_place(zookeeper_server.hosts, as_root) as place:
-        role = role_of_mirror(place.database.name)
+        role = the_role_on_the_page(place.database.name)
         place.database.command("createRole", role["role"], privileges=role["privileges"], roles=role["roles"])
         place.database.command("createUser", "hybridsync", pwd=PASSWORD, roles=[role["role"]])
         uri = guarded.uri_for(place.database.name).replace("mongodb://", f"mongodb://hybridsync:{PASSWORD}@")
@@ -56,7 +69,7 @@ def test_what_a_killed_service_had_on_its_way_is_fenced_with_that_role_too(guard
 def test_a_role_without_rights_on_the_lanes_is_told_so_in_one_line(guarded_place: Place) -> None:
     place = guarded_place
     place.grow({"": b""})
-    role = role_of_mirror(place.database.name)
+    role = the_role_on_the_page(place.database.name)
     kept = [each for each in role["privileges"] if each["resource"]["collection"] != "sync_lanes"]
     place.database.command("updateRole", role["role"], privileges=kept)
     ended = hybridsync("sync", settings=place.settings())

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from kazoo.client import KazooClient
@@ -18,6 +20,7 @@ from tests.service import Service, wait_until
 
 SECRET = "sesame-seed-7"
 CREDENTIALS = f"digest:keeper:{SECRET}"
+TOKEN = "sesame-token-7"
 PROTECTED = {"/closed", "/closed/a", "/closed/a/b"}
 OPEN = {"", "/open", "/open/x"}
 
@@ -62,6 +65,46 @@ def test_what_may_not_be_read_is_told_and_kept_as_the_mirror_has_it(place: Place
         wait_until(lambda: place.document("/open/x")["value"] == "2", "the rest is followed")
         service.wait_in_sync()
     assert [place.document(path) for path in sorted(PROTECTED)] == before
+
+
+def test_secrets_in_files_are_taken_without_the_line_end_that_editors_put_there(
+    place: Place, keeper: KazooClient, tmp_path: Path
+) -> None:
+    secrets = {"MONGODB_URI": place.mongodb, "ZOOKEEPER_AUTH": CREDENTIALS, "CONTROL_TOKEN": TOKEN}
+    settings = place.settings()
+    del settings["MONGODB_URI"]
+    for name, secret in secrets.items():
+        (tmp_path / name).write_text(f"{secret}\n")
+        settings[f"{name}_FILE"] = str(tmp_path / name)
+
+    with Service(settings) as service:
+        service.wait_in_sync()
+        assert place.paths() == OPEN | PROTECTED
+        assert differences(keeper, place.root, place.mirror) == []
+        assert service.post("/health/sync/trigger", {})[0] == 401
+        request = urllib.request.Request(f"{service.url}/health/sync/trigger", method="POST")
+        request.add_header("Authorization", f"Bearer {TOKEN}")
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            assert answer.status == 202
+        assert SECRET not in service.stderr
+        assert TOKEN not in service.stderr
+    shown = hybridsync("config", settings=settings)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    for name in secrets:
+        assert f"HYBRIDSYNC_{name}_FILE" in shown.stdout
+    assert SECRET not in shown.stdout
+    assert TOKEN not in shown.stdout
+
+
+def test_credentials_with_a_line_end_are_refused_before_they_hide_the_half_of_a_tree(place: Place) -> None:
+    for name, secret in (("ZOOKEEPER_AUTH", CREDENTIALS), ("CONTROL_TOKEN", TOKEN), ("MONGODB_URI", place.mongodb)):
+        ended = hybridsync("sync", settings=place.settings(**{name: f"{secret}\n"}))
+
+        assert ended.returncode == 2, ended.stderr
+        (line,) = ended.stderr.splitlines()
+        assert line.startswith(f"hybridsync: HYBRIDSYNC_{name}: ")
+        assert SECRET not in line
+        assert TOKEN not in line
 
 
 def test_without_credentials_from_the_start_only_the_open_part_is_there(place: Place, keeper: KazooClient) -> None:

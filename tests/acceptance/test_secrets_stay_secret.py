@@ -182,6 +182,9 @@ BROKEN: list[dict[str, str]] = [
     {"CONTROL_TOKEN": f"{MARK} blank"},
     {"CONTROL_TOKEN": f"{MARK}\nline"},
     {"CONTROL_TOKENS": MARK},
+    {"MONGODB_URI_FILE": f"mongodb://u:{MARK}@h/x"},
+    {"ZOOKEEPER_AUTH_FILE": f"digest:u:{MARK}"},
+    {"CONTROL_TOKEN_FILE": TOKEN},
 ]
 
 

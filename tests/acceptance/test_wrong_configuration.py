@@ -70,6 +70,30 @@ def test_an_unknown_variable_names_the_nearest_known_one() -> None:
     assert "HYBRIDSYNC_MONGODB_URI" in line
 
 
+@pytest.mark.parametrize("command", ["run", "plan", "sync", "verify", "config"])
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("ZOOKEEPER_HOSTS", "h1:2181/app,h2:2181/app", "the chroot may stand once, after the last host"),
+        ("ZOOKEEPER_HOSTS", "zk://h1:2181/app", "without a scheme"),
+        ("MONGODB_URI", f"mongodb://me:{SECRET}@h/a%5Cb", "MongoDB refuses"),
+        ("MONGODB_URI", f"mongodb://me:{SECRET}@h/a\\b", "MongoDB refuses"),
+        ("MONGODB_URI", f"mongodb://me:{SECRET}@h/{'x' * 64}", "63 bytes"),
+        ("ZOOKEEPER_AUTH", f"digest:me:{SECRET}\n", "white space"),
+        ("ZOOKEEPER_AUTH_FILE", "/nowhere/auth", "cannot be read"),
+        ("CONTROL_TOKEN_FILE", "/dev/zero", "not a regular file"),
+    ],
+)
+def test_a_typing_mistake_is_one_line_before_anything_is_asked_or_deleted(
+    command: str, name: str, value: str, why: str
+) -> None:
+    (line,) = lines_of(command, settings={**RIGHT, name: value})
+
+    assert line.startswith(f"hybridsync: HYBRIDSYNC_{name}: ")
+    assert why in line
+    assert "; allowed: " in line
+
+
 def test_no_resource_at_all_is_told_by_whoever_needs_one() -> None:
     for command in ("run", "plan", "sync", "verify"):
         (line,) = lines_of(command, settings={})
@@ -81,6 +105,7 @@ def resources(**each: object) -> dict[str, str]:
     return {"RESOURCES": json.dumps(each)}
 
 
+PUBLISHED = {"type": "zookeeper", "path": "/a", "acl_file": "/nowhere/acl"}
 TREE = {"type": "zookeeper", "path": "/services"}
 
 
@@ -101,6 +126,10 @@ TREE = {"type": "zookeeper", "path": "/services"}
         (resources(services={"source": TREE | {"exclud": []}}), "exclude"),
         (resources(a={"source": TREE}, b={"source": TREE, "sink": {"collection": "a"}}), "resource a"),
         ({"RESOURCES__SERVICES__SOURCE__PATHH": "/services"}, "PATH"),
+        (
+            resources(a={"source": {"type": "mongodb", "collection": "c", "key": "k"}, "sink": PUBLISHED}),
+            "/nowhere/acl",
+        ),
         ({**RIGHT, "ENV": "no-such-profile"}, "no-such-profile"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

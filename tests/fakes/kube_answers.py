@@ -19,6 +19,7 @@ class Asked(NamedTuple):
     query: dict[str, str]
     token: str
     at: float
+    accept: str = ""
 
 
 class Refusal(NamedTuple):
@@ -29,6 +30,15 @@ class Refusal(NamedTuple):
     times: int = -1
     headers: dict[str, str] = {}  # noqa: RUF012 - never changed
     details: Object = {}  # noqa: RUF012 - never changed
+
+
+class Instead(NamedTuple):
+    """What a proxy or a login page answers in place of the server; `times`: how often, -1 for ever."""
+
+    code: int
+    body: str = "<html><body>Not here</body></html>"
+    content_type: str = "text/html"
+    times: int = -1
 
 
 def seen_by(event: Event, labels: str, fields: str) -> tuple[str, Object | None]:

@@ -7,8 +7,7 @@ every request is remembered. Source: https://kubernetes.io/docs/reference/using-
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,9 +18,10 @@ from typing import Any, TypeVar
 from aiohttp import web
 
 from tests.fakes import kube_writes
-from tests.fakes.kube_answers import Asked, Refusal, continue_token, failure, seen_by, send, status
+from tests.fakes.kube_answers import Asked, Instead, Refusal, failure, seen_by, send, status
 from tests.fakes.kube_config import kubeconfig
-from tests.fakes.kube_store import Object, Store, Table, Type, matches
+from tests.fakes.kube_lists import is_metadata_only, listed, too_large
+from tests.fakes.kube_store import Object, Store, Table, Type
 
 __all__ = [
     "CONFIG_MAPS",
@@ -31,6 +31,7 @@ __all__ = [
     "NODES",
     "SECRETS",
     "WIDGETS",
+    "Instead",
     "KubeApi",
     "Refusal",
     "kube_api",
@@ -51,12 +52,19 @@ class KubeApi:
 
     `gone_as_http`: says 410 as the status of the answer and not as an event. `instant`: so many watches are closed at
     once. `offers_rest`: a listing whose snapshot is gone may go on. `deaf`: watches stay open and say nothing more.
+    `refused`: by verb and `plural` or `namespace/plural`; `instead`: what something between answers, by the same.
+    `serves_metadata`: lists of metadata alone. `continues`: see `kube_lists.listed`. `tls`: for https.
+    `bookmarks_without_end`: watches send nothing else, as fast as they can.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None, port: int = 0) -> None:
         self.store = Store()
         self.asked: list[Asked] = []
         self.refused: dict[tuple[str, str], Refusal] = {}
+        self.instead: dict[tuple[str, str], Instead] = {}
+        self.serves_metadata = True
+        self.continues = ""
+        self.bookmarks_without_end = False
         self.bookmark_seconds = 0.5
         self.longest_watch = 1000.0
         self.gone_as_http = False
@@ -67,6 +75,8 @@ class KubeApi:
         self.on_page: Callable[[int], None] = lambda number: None
         self.listing = self.most_listing = 0
         self.url = ""
+        self._tls = tls
+        self._port = port
         self._watches: set[asyncio.Task[Any]] = set()
         self._requests: list[web.Request] = []
         self._changed = asyncio.Condition()
@@ -124,9 +134,9 @@ class KubeApi:
         """How many watches are open."""
         return len(self._watches)
 
-    def kubeconfig(self, directory: Path, token: str = "") -> str:
-        """A kubeconfig file for this server."""
-        return kubeconfig(directory, self.url, token)
+    def kubeconfig(self, directory: Path, token: str = "", **cluster: str) -> str:
+        """A kubeconfig file for this server; `cluster`: more of what it says about it."""
+        return kubeconfig(directory, self.url, token, **cluster)
 
     # -- the thread -------------------------------------------------------------------------------
 
@@ -136,7 +146,9 @@ class KubeApi:
         assert self._ready.wait(60)
 
     def stop(self) -> None:
-        """Ends it, with every connection."""
+        """Ends it, with every connection; may be called twice."""
+        if self._loop.is_closed():
+            return
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(60)
 
@@ -156,31 +168,42 @@ class KubeApi:
                 app.router.add_delete(f"{root}{middle}/{{plural}}/{{name}}", self._write)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(runner, "127.0.0.1", self._port, ssl_context=self._tls, reuse_address=True)
         await site.start()
         host, port = runner.addresses[0][:2]
-        self.url = f"http://{host}:{port}"
+        self.url = f"{'https' if self._tls else 'http'}://{host}:{port}"
         self._ready.set()
         await self._stop.wait()
         for task in list(self._watches):
             task.cancel()
+        if self._tls is not None and runner.server is not None:
+            for handler in runner.server.connections:  # else each waits for its client to say goodbye
+                if handler.transport is not None:
+                    handler.transport.abort()
         await runner.cleanup()
 
     # -- answers ----------------------------------------------------------------------------------
 
     def _refusal(self, request: web.Request, verb: str) -> web.Response | None:
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        self.asked.append(Asked(verb, request.path, dict(request.query), token, time.monotonic()))
+        accept = request.headers.get("Accept", "")
+        self.asked.append(Asked(verb, request.path, dict(request.query), token, time.monotonic(), accept))
+        plural, namespace = request.match_info["plural"], request.match_info.get("namespace")
+        for name in (f"{namespace}/{plural}", plural):
+            instead = self.instead.get((verb, name))
+            if instead is not None and instead.times:
+                self.instead[verb, name] = instead._replace(times=instead.times - 1)
+                return web.Response(status=instead.code, text=instead.body, content_type=instead.content_type)
         if self.token and token != self.token:
             return failure(401, "Unauthorized", "Unauthorized")
-        plural = request.match_info["plural"]
-        refusal = self.refused.get((verb, plural))
-        if refusal is not None and refusal.times:
-            self.refused[verb, plural] = refusal._replace(times=refusal.times - 1)
-            message = f'{plural} is forbidden: User "me" cannot {verb}' if refusal.code == 403 else refusal.reason
-            return failure(refusal.code, refusal.reason, message, refusal.headers, refusal.details)
+        for name in (f"{namespace}/{plural}", plural):
+            refusal = self.refused.get((verb, name))
+            if refusal is not None and refusal.times:
+                self.refused[verb, name] = refusal._replace(times=refusal.times - 1)
+                message = f'{plural} is forbidden: User "me" cannot {verb}' if refusal.code == 403 else refusal.reason
+                return failure(refusal.code, refusal.reason, message, refusal.headers, refusal.details)
         if (request.match_info["api"], plural) not in self.store.tables:
-            return failure(404, "NotFound", "the server could not find the requested resource")
+            return web.Response(status=404, text="404 page not found\n")  # as a real one: no Status
         return None
 
     async def _object(self, request: web.Request) -> web.StreamResponse:
@@ -236,49 +259,24 @@ class KubeApi:
             self._requests.remove(request)
 
     def _list(self, request: web.Request, table: Table) -> web.Response:
-        query = request.query
-        limit = int(query.get("limit", "0")) or 10**9
-        if int(query.get("resourceVersion") or 0) > self.store.revision:
-            return self._too_large(query["resourceVersion"])
-        revision, after = self.store.revision, ["", ""]
-        if query.get("continue"):
-            token = json.loads(base64.urlsafe_b64decode(query["continue"]))
-            revision, after = token["revision"] or self.store.revision, token["after"]
-            if revision < self.store.compacted:
-                rest = {"continue": continue_token(0, after)} if self.offers_rest else {}
-                return failure(410, "Expired", "The provided continue parameter is too old", metadata=rest)
-        namespace = request.match_info.get("namespace")
-        names = [
-            name
-            for name in table.names(revision)
-            if list(name) > after
-            and namespace in (None, name[0])
-            and matches(table.at(name, revision), query.get("labelSelector", ""), query.get("fieldSelector", ""))
-        ]
-        page, rest_names = names[:limit], names[limit:]
-        metadata: Object = {"resourceVersion": str(revision)}
-        if rest_names:
-            metadata |= {"continue": continue_token(revision, list(page[-1])), "remainingItemCount": len(rest_names)}
-        items = [
-            {key: value for key, value in (table.at(name, revision) or {}).items() if key not in ("kind", "apiVersion")}
-            for name in page
-        ]
-        kind = f"{table.type.kind}List"
-        answer = web.json_response({"kind": kind, "apiVersion": table.type.api, "metadata": metadata, "items": items})
-        answer.enable_compression()
-        if limit > 1:
-            self.on_page(len(items))
-        return answer
-
-    def _too_large(self, version: str) -> web.Response:
-        cause = {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
-        message = f"Too large resource version: {version}, current: {self.store.revision}"
-        return failure(504, "Timeout", message, details={"causes": [cause], "retryAfterSeconds": 1})
+        metadata_only = is_metadata_only(request.headers.get("Accept", ""))
+        if metadata_only and not self.serves_metadata:
+            return failure(406, "NotAcceptable", "only the following media types are accepted: application/json")
+        return listed(
+            self.store,
+            table,
+            request.match_info.get("namespace"),
+            request.query,
+            metadata_only=metadata_only,
+            offers_rest=self.offers_rest,
+            continues=self.continues,
+            on_page=self.on_page,
+        )
 
     async def _watch(self, request: web.Request, table: Table) -> web.StreamResponse:
         revision = int(request.query["resourceVersion"])
         if revision > self.store.revision:
-            return self._too_large(request.query["resourceVersion"])
+            return too_large(self.store, request.query["resourceVersion"])
         gone = revision < self.store.compacted
         if gone and self.gone_as_http:
             return failure(410, "Expired", f"too old resource version: {revision} ({self.store.compacted})")
@@ -304,6 +302,7 @@ class KubeApi:
         loop = asyncio.get_running_loop()
         bookmark = loop.time() + self.bookmark_seconds
         while True:
+            table = self.store.tables.get((table.type.api, table.type.plural), table)  # it may be restored meanwhile
             now, deaf = self.store.revision, self.deaf  # more may come while a slow reader holds this up
             if told < table.forgotten and not deaf:
                 await send(answer, "ERROR", status(410, "Expired", f"too old resource version: {told}"))
@@ -314,6 +313,8 @@ class KubeApi:
                     if shown is not None:
                         await send(answer, kind, shown)
             told = told if deaf else now
+            if self.bookmarks_without_end:
+                bookmark = 0.0
             if loop.time() >= bookmark and not deaf and query.get("allowWatchBookmarks"):
                 bookmark = loop.time() + self.bookmark_seconds
                 metadata = {"resourceVersion": str(told)}
@@ -323,15 +324,16 @@ class KubeApi:
                     {"kind": table.type.kind, "apiVersion": table.type.api, "metadata": metadata},
                 )
             with suppress(TimeoutError):
-                async with asyncio.timeout(max(0.0, bookmark - loop.time()) or 0.01), self._changed:
+                pause = 0.0 if self.bookmarks_without_end else max(0.0, bookmark - loop.time()) or 0.01
+                async with asyncio.timeout(pause), self._changed:
                     if told == self.store.revision or deaf:
                         await self._changed.wait()
 
 
 @contextmanager
-def kube_api(*types: Type) -> Iterator[KubeApi]:
+def kube_api(*types: Type, tls: ssl.SSLContext | None = None, port: int = 0) -> Iterator[KubeApi]:
     """A running server with these types, ended afterwards."""
-    api = KubeApi()
+    api = KubeApi(tls, port)
     for type_ in types or (DEPLOYMENTS,):
         api.store.add_type(type_)
     api.start()

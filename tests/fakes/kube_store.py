@@ -122,6 +122,15 @@ class Store:
         for table in self.tables.values():
             table.compact()
 
+    def backup(self) -> Store:
+        """A copy of everything as it is now."""
+        return copy.deepcopy(self)
+
+    def restore(self, backup: Store) -> None:
+        """Becomes what a copy was: versions count on from there, in another history."""
+        was = copy.deepcopy(backup)
+        self.revision, self.compacted, self.tables = was.revision, was.compacted, was.tables
+
     def table(self, plural: str) -> Table:
         """The table of that name."""
         return next(table for (_, known), table in self.tables.items() if known == plural)

@@ -41,6 +41,8 @@ def delete(store: Store, table: Table, name: Name) -> tuple[int, Object]:
 def missing(table: Table, name: Name) -> tuple[int, Object]:
     """404 for an object that is not there."""
     details = {"name": name[1], "kind": table.type.plural}
+    if "/" in table.type.api:
+        details["group"] = table.type.api.partition("/")[0]
     return 404, status(404, "NotFound", f'{table.type.plural} "{name[1]}" not found', details)
 
 

@@ -11,10 +11,10 @@ import pytest
 from pymongo.database import Database
 
 from hybridsync.embedded import MongoServer, ZooKeeperServer
+from tests.administered_mongo import AdministeredMongo
 from tests.faults.chaos.clock import Clock
 from tests.faults.chaos.zookeeper.server import ChangeableZooKeeper
 from tests.faults.scene import Scene
-from tests.guarded_mongo import GuardedMongo
 from tests.servers import GivenMongo, GivenZooKeeper
 
 NewScene = Callable[..., Scene]
@@ -70,9 +70,9 @@ def own_clock(tmp_path: Path) -> Clock:
 
 
 @pytest.fixture
-def guarded_mongodb(tmp_path: Path) -> Iterator[GuardedMongo]:
+def administered_mongodb(tmp_path: Path) -> Iterator[AdministeredMongo]:
     """A running MongoDB that asks for credentials, and that this test may stop, pause, kill and wipe."""
-    with GuardedMongo(tmp_path / "guarded") as server:
+    with AdministeredMongo(tmp_path / "guarded") as server:
         yield server
 
 

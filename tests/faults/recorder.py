@@ -3,7 +3,7 @@
 On a thread of its own, so a test may block. What is checked of every answer:
 
 - `/health/live` is 200, always;
-- never ready before a full sync succeeded in this process, unless start-up decided to skip it, or to have it run behind;
+- never ready before a full sync succeeded in this process, unless start-up decided that it does not wait for one;
 - `inSync` only with status `completed`, watching, nothing pending, no gap, nothing unreadable and nothing refused;
 - `confirmedAt` never goes back, is never in the future, and never beyond `gapSince` while a gap is open;
 - whatever was acknowledged by the source before `confirmedAt` is in the mirror (`Histories.violations`):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hybridsync.embedded import ZooKeeperServer
+from tests.administered_mongo import AdministeredMongo
 from tests.faults.chaos.clock import Clock
 from tests.faults.chaos.episode import run
 from tests.faults.chaos.verdict import assert_clean
@@ -12,7 +13,6 @@ from tests.faults.chaos.zookeeper.faults import ZOOKEEPER_FAULTS
 from tests.faults.chaos.zookeeper.server import ChangeableZooKeeper
 from tests.faults.chaos.zookeeper.sessions import sessions
 from tests.faults.chaos.zookeeper.stage import ZooKeeperStage
-from tests.guarded_mongo import GuardedMongo
 from tests.servers import connected
 
 SEED = 57
@@ -24,8 +24,10 @@ PACE = 0.3
 
 
 @pytest.fixture
-def stage(changeable_zookeeper: ChangeableZooKeeper, guarded_mongodb: GuardedMongo, own_clock: Clock) -> ZooKeeperStage:
-    return ZooKeeperStage(changeable_zookeeper, guarded_mongodb, own_clock)
+def stage(
+    changeable_zookeeper: ChangeableZooKeeper, administered_mongodb: AdministeredMongo, own_clock: Clock
+) -> ZooKeeperStage:
+    return ZooKeeperStage(changeable_zookeeper, administered_mongodb, own_clock)
 
 
 @pytest.mark.timeout(600)

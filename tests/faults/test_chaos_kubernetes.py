@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.administered_mongo import AdministeredMongo
 from tests.faults.chaos.clock import Clock
 from tests.faults.chaos.episode import run
 from tests.faults.chaos.kubernetes.api import changeable_kube_api
 from tests.faults.chaos.kubernetes.faults import KUBERNETES_FAULTS
 from tests.faults.chaos.kubernetes.stage import TYPES, KubernetesStage
 from tests.faults.chaos.verdict import assert_clean
-from tests.guarded_mongo import GuardedMongo
 
 SEED = 1617
 """One whose first episodes have every kind of fault."""
@@ -24,9 +24,9 @@ PACE = 0.3
 
 
 @pytest.fixture
-def stage(guarded_mongodb: GuardedMongo, own_clock: Clock, tmp_path: Path) -> Iterator[KubernetesStage]:
+def stage(administered_mongodb: AdministeredMongo, own_clock: Clock, tmp_path: Path) -> Iterator[KubernetesStage]:
     with changeable_kube_api(*TYPES) as api:
-        yield KubernetesStage(api, guarded_mongodb, own_clock, tmp_path)
+        yield KubernetesStage(api, administered_mongodb, own_clock, tmp_path)
 
 
 @pytest.mark.timeout(600)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.administered_mongo import AdministeredMongo
 from tests.faults.chaos.clock import Clock
 from tests.faults.chaos.episode import run
 from tests.faults.chaos.publishing.faults import PUBLISHING_FAULTS
@@ -11,7 +12,6 @@ from tests.faults.chaos.publishing.scene import PATH
 from tests.faults.chaos.publishing.stage import PublishingStage
 from tests.faults.chaos.verdict import assert_clean
 from tests.faults.chaos.zookeeper.server import ChangeableZooKeeper
-from tests.guarded_mongo import GuardedMongo
 
 SEED = 1
 """One whose first episodes have every kind of fault."""
@@ -23,9 +23,9 @@ PACE = 0.3
 
 @pytest.fixture
 def stage(
-    changeable_zookeeper: ChangeableZooKeeper, guarded_mongodb: GuardedMongo, own_clock: Clock
+    changeable_zookeeper: ChangeableZooKeeper, administered_mongodb: AdministeredMongo, own_clock: Clock
 ) -> PublishingStage:
-    return PublishingStage(guarded_mongodb, changeable_zookeeper, own_clock)
+    return PublishingStage(administered_mongodb, changeable_zookeeper, own_clock)
 
 
 @pytest.mark.timeout(600)

@@ -16,8 +16,9 @@ from urllib.parse import urlencode
 
 import pytest
 
+from hybridsync.sources.kube_pages import METADATA_LIST
 from tests.fakes import kube_store
-from tests.fakes.kube_api import DEPLOYMENTS, KubeApi, kube_api
+from tests.fakes.kube_api import DEPLOYMENTS, Instead, KubeApi, kube_api
 
 PATH = "/apis/apps/v1/deployments"
 
@@ -83,7 +84,7 @@ def test_a_version_of_the_future_is_a_timeout_with_its_cause(api: KubeApi) -> No
 
 def test_what_is_not_there_and_who_is_unknown_is_a_status(api: KubeApi) -> None:
     assert ask(api, "/apis/apps/v1/namespaces/prod/deployments/none")[0] == 404
-    assert ask(api, "/apis/example.com/v1/widgets")[1]["reason"] == "NotFound"
+    assert ask(api, "/apis/apps/v1/namespaces/prod/deployments/none")[1]["reason"] == "NotFound"
     api.token = "secret"
     assert ask(api)[0] == 401
 
@@ -113,3 +114,48 @@ def test_an_open_watch_that_is_behind_what_is_remembered_is_told_so(
         api.deaf = False
         event = json.loads(answer.readline())
     assert (event["type"], event["object"]["code"]) == ("ERROR", 410)
+
+
+def answer_of(api: KubeApi, accept: str, **query: Any) -> tuple[int, Any]:
+    request = urllib.request.Request(f"{api.url}{PATH}?{urlencode(query)}", headers={"Accept": accept})
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status, json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.loads(error.read())
+
+
+def test_a_server_that_serves_whole_objects_only_says_406(api: KubeApi) -> None:
+    api.serves_metadata = False
+    code, status = answer_of(api, METADATA_LIST, limit=2)
+    assert (code, status["kind"], status["reason"]) == (406, "Status", "NotAcceptable")
+
+
+def test_a_server_that_ignores_continue_begins_again_and_gives_the_same_token_or_another(api: KubeApi) -> None:
+    for continues, tokens in (("same", 1), ("new", 2)):
+        api.continues = continues
+        first = ask(api, limit=2)[1]
+        second = ask(api, limit=2, **{"continue": first["metadata"]["continue"]})[1]
+        assert first["items"] == second["items"]
+        assert len({first["metadata"]["continue"], second["metadata"]["continue"]}) == tokens
+
+
+def test_a_restored_cluster_has_old_objects_and_counts_on_from_old_versions(api: KubeApi) -> None:
+    backup = api.do(api.store.backup)
+    version = ask(api, limit=1)[1]["metadata"]["resourceVersion"]
+    api.put("deployments", "prod", "new")
+    api.delete("deployments", "prod", "web-0")
+    api.do(lambda: api.store.restore(backup))
+    _, whole = ask(api)
+    assert whole["metadata"]["resourceVersion"] == version
+    assert [one["metadata"]["name"] for one in whole["items"]] == [f"web-{number}" for number in range(5)]
+
+
+def test_something_in_between_answers_in_place_of_the_server(api: KubeApi) -> None:
+    api.instead["list", "deployments"] = Instead(404, times=1)
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(f"{api.url}{PATH}", timeout=30)
+    with caught.value as error:
+        assert (error.code, error.headers.get_content_type()) == (404, "text/html")
+    assert ask(api)[0] == 200

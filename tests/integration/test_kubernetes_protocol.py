@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from hybridsync.sources.kube_pages import METADATA_LIST
 from tests.fakes.kube_api import LEASES, NAMESPACES, kube_api
 from tests.kube_server import ApiServer, api_server
 from tests.servers import given
@@ -55,6 +56,31 @@ def test_pages_are_of_the_snapshot_of_the_first_one(server: ApiServer) -> None:
     assert first["metadata"]["remainingItemCount"] == 2
     assert not second["metadata"].get("continue")
     assert "kind" not in first["items"][0]
+
+
+def test_metadata_alone_is_listed_in_pages_too(server: ApiServer) -> None:
+    _, first = server.ask(accept=METADATA_LIST, limit=3)
+    _, second = server.ask(accept=METADATA_LIST, limit=3, **{"continue": first["metadata"]["continue"]})
+    _, whole = server.ask()
+    assert (first["kind"], first["apiVersion"]) == ("PartialObjectMetadataList", "meta.k8s.io/v1")
+    facts = [
+        [(one["metadata"]["name"], one["metadata"]["uid"], one["metadata"]["resourceVersion"]) for one in items]
+        for items in (first["items"] + second["items"], whole["items"])
+    ]
+    assert facts[0] == facts[1]
+    assert set(first["items"][0]) == {"kind", "apiVersion", "metadata"}
+
+
+def test_an_object_that_is_not_there_is_named_by_the_status(server: ApiServer) -> None:
+    code, status = server.ask(f"{server.path}/none")
+    details = status["details"]
+    assert (code, status["kind"], status["reason"]) == (404, "Status", "NotFound")
+    assert (details["name"], details["kind"], details["group"]) == ("none", "leases", "coordination.k8s.io")
+
+
+def test_a_resource_type_that_is_not_there_is_no_status_at_all(server: ApiServer) -> None:
+    code, text = server.ask("/apis/nothing.example.com/v1/namespaces/default/nothings/none")
+    assert (code, text) == (404, "404 page not found\n")
 
 
 def test_a_watch_tells_what_came_after_a_version_in_order(server: ApiServer) -> None:

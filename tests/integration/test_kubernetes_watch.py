@@ -95,15 +95,6 @@ async def test_history_lost_during_a_gap_is_an_expiry(api: KubeApi, kubeconfig: 
         assert it.triggers
 
 
-async def test_a_connection_that_breaks_off_is_resumed_without_a_listing(api: KubeApi, kubeconfig: str) -> None:
-    async with synced(Scene(api, kubeconfig)) as it:
-        api.cut_watches()
-        api.put("deployments", "prod", "new", spec={})
-        await it.level()
-        assert (it.triggers, api.listings) == ([], 0)
-        assert it.resource.counters.reconnects >= 1
-
-
 async def test_closes_in_good_order_are_no_failures(api: KubeApi, kubeconfig: str) -> None:
     api.longest_watch = 1.0
     api.bookmark_seconds = 0.2

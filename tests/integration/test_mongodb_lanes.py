@@ -6,8 +6,10 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import pymongo
 import pytest
 from bson.binary import Binary
 from bson.int64 import Int64
@@ -16,11 +18,13 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from hybridsync.errors import SinkError
 from hybridsync.model import ANY, Applied, Put
-from hybridsync.mongodb import MongoDB, Session, id_of
+from hybridsync.mongodb import MongoDB, Session
+from hybridsync.mongodb_sessions import id_of
 from hybridsync.sinks import write_lanes
 from hybridsync.sinks.lane_registry import TRANSACTION_TOO_OLD
 from hybridsync.sinks.write_lanes import WriteLanes
 from tests.mirror_records import mirror, znode
+from tests.servers import StandaloneMongo
 
 Stored = Database[dict[str, Any]]
 
@@ -227,15 +231,16 @@ async def test_old_registrations_of_any_mirror_and_what_is_none_go(
     assert [each["_id"] for each in mongo_database["sync_lanes"].find()] == [fresh]
 
 
-async def test_nothing_is_registered_where_writes_have_no_numbers(mongo_uri: str, mongo_database: Stored) -> None:
-    one = Instance(mongo_uri + "&retryWrites=false")
-    try:
-        await one.insert("a")
-        await one.lanes.close()
-    finally:
-        await one.mongodb.close()
-    assert keys(mongo_database) == {"a"}
-    assert "sync_lanes" not in mongo_database.list_collection_names()
+async def test_nothing_is_registered_where_writes_have_no_numbers(tmp_path: Path) -> None:
+    with StandaloneMongo(tmp_path) as server, pymongo.MongoClient[dict[str, Any]](server.uri) as client:
+        one = Instance(server.uri_for("test"))
+        try:
+            await one.insert("a")
+            await one.lanes.close()
+        finally:
+            await one.mongodb.close()
+        assert keys(client["test"]) == {"a"}
+        assert "sync_lanes" not in client["test"].list_collection_names()
 
 
 async def test_what_was_given_up_is_fenced_before_the_mirror_is_compared(

@@ -13,7 +13,6 @@ from typing import Any
 
 import pymongo
 import pytest
-from pymongo.database import Database
 
 from hybridsync.embedded import MongoServer
 from hybridsync.embedded.ports import LOOPBACK, free_port
@@ -239,19 +238,6 @@ async def test_closing_twice_is_fine(mongo_uri: str) -> None:
         await mongodb.ping()
 
 
-async def test_options_of_the_user_win_over_ours(mongo_uri: str, mongo_database: Database[dict[str, Any]]) -> None:
-    mongodb = MongoDB(mongo_uri + "&w=1&journal=false&APPNAME=mine&serverSelectionTimeoutMS=123")
-    plain = MongoDB(mongo_uri)
-    try:
-        await mongodb.ping()
-        assert mongodb.name == mongo_database.name
-        ours, theirs = plain.collection("c").write_concern.document, mongodb.collection("c").write_concern.document
-        assert (ours, theirs) == ({"w": "majority", "j": True}, {"w": 1, "j": False})
-    finally:
-        await mongodb.close()
-        await plain.close()
-
-
 @pytest.mark.parametrize(
     "uri",
     [
@@ -262,6 +248,12 @@ async def test_options_of_the_user_win_over_ours(mongo_uri: str, mongo_database:
         f"mongodb://user:{QUOTED}@host/?nonsense=1",
         f"mongodb://user:{QUOTED}@host/?w=0",
         f"mongodb://user:{QUOTED}@host/bad%24name",
+        f"mongodb://user:{QUOTED}@host/bad%20name",
+        f"mongodb://user:{QUOTED}@host/bad%22name",
+        f"mongodb://user:{QUOTED}@host/bad%5Cname",
+        f"mongodb://user:{QUOTED}@host/bad%00name",
+        f"mongodb://user:{QUOTED}@host/bad.name",
+        f"mongodb://user:{QUOTED}@host/{'x' * 64}",
     ],
 )
 async def test_a_uri_that_cannot_be_used_is_one_line_without_the_password(uri: str) -> None:

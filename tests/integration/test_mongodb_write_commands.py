@@ -14,10 +14,12 @@ from bson.raw_bson import RawBSONDocument
 from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError, OperationFailure
+from pymongo.write_concern import WriteConcern
 
 from hybridsync.errors import SinkError
 from hybridsync.model import ANY, Applied, Put
-from hybridsync.mongodb import MongoDB, Session, next_number
+from hybridsync.mongodb import MongoDB, Session
+from hybridsync.mongodb_sessions import next_number
 from hybridsync.sinks import write_command
 from hybridsync.sinks.lane_registry import TRANSACTION_TOO_OLD
 from hybridsync.sinks.mirror_writes import Outcome
@@ -89,17 +91,16 @@ async def test_a_server_that_understands_other_documents_than_were_sent_is_not_b
         await insert(mongodb, [three[0], three[1] + three[2]])
 
 
-async def test_what_too_few_have_confirmed_is_not_taken_for_written(mongo_uri: str) -> None:
-    impatient = MongoDB(f"{mongo_uri}{'&' if '?' in mongo_uri else '?'}w=3&wtimeoutMS=50")
+async def test_what_too_few_have_confirmed_is_not_taken_for_written(mongodb: MongoDB) -> None:
+    impatient = mongodb.collection("mirror").with_options(write_concern=WriteConcern(3, wtimeout=50))
     update = {"q": {"_id": 7}, "u": {"$set": {"x": 1}}, "upsert": True}
-    session = await impatient.new_session()
+    session = await mongodb.new_session()
     with pytest.raises(BulkWriteError) as refused:
-        await insert(impatient, documents(2), session)
+        await write_command.insert(impatient, documents(2), session, numbered=True)
     assert refused.value.details["writeConcernErrors"]
     with pytest.raises(BulkWriteError) as refused:
-        await write_command.update(impatient.collection("mirror"), [update], session, numbered=True)
+        await write_command.update(impatient, [update], session, numbered=True)
     assert refused.value.details["writeConcernErrors"]
-    await impatient.close()
 
 
 async def test_updates_are_told_apart_by_what_became_of_them(mongodb: MongoDB, stored: Documents) -> None:

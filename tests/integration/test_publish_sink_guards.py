@@ -104,3 +104,22 @@ async def test_two_sinks_on_one_path_end_with_the_same_znodes(
         assert [applied.failed for applied in both] == [{}, {}]
         assert sum(applied.deleted for applied in both) == 150
         assert await index_of(one) == {put.key: put.record.version for put in puts[1::2]}
+
+
+async def test_a_path_that_was_deleted_and_made_again_is_another_one(
+    zookeeper_server: Server, zk: KazooClient, zk_root: str
+) -> None:
+    """Whoever did it took everything along that was published, also while no service ran."""
+    async with publishing(zookeeper_server.hosts, zk_root) as sink:
+        assert await sink.identity() is None
+        await sink.apply([Put(record("a"))])
+        before = await sink.identity()
+        assert before is not None
+        await sink.apply([Put(record("a", 2)), Put(record("b"))])
+        assert await sink.identity() == before
+    async with publishing(zookeeper_server.hosts, zk_root) as sink:
+        assert await sink.identity() == before
+        zk.delete(zk_root, recursive=True)
+        assert await sink.identity() is None
+        zk.create(zk_root)
+        assert await sink.identity() not in (None, before)

@@ -13,7 +13,7 @@ from hybridsync.embedded import ZooKeeperServer
 from hybridsync.embedded.ports import LOOPBACK
 from hybridsync.errors import SinkError, SinkUnavailable
 from hybridsync.model import ANY, Applied, Change, Put, Remove
-from hybridsync.zookeeper import session, writes
+from hybridsync.zookeeper import lifetime, writes
 from tests.eventually import eventually
 from tests.proxy import TcpProxy
 from tests.publishing import index_of, publishing, record, requests_counted
@@ -29,7 +29,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Gives up sooner than a service would."""
     monkeypatch.setattr(writes, "RETRY_SECONDS", 1.0)
     monkeypatch.setattr(writes, "OPERATION_SECONDS", 2.0)
-    monkeypatch.setattr(session, "CONNECT_SECONDS", 1.0)
+    monkeypatch.setattr(lifetime, "CONNECT_SECONDS", 1.0)
 
 
 async def test_transactions_whose_answer_was_lost_are_not_done_twice_and_counted_right(

@@ -10,8 +10,9 @@ import pytest
 
 from hybridsync.errors import ConfigurationError
 from hybridsync.resource_config import OWN, known_keys
-from hybridsync.resource_kinds import PARTS
+from hybridsync.resource_kinds import PARTS, SECRET_FILE_ALLOWED
 from hybridsync.settings import NOT_SET, Settings, load_settings, masked
+from hybridsync.settings_masks import is_secret
 from hybridsync.settings_problems import allowed_of
 
 EN_DASH = "\N{EN DASH}"
@@ -36,15 +37,14 @@ def examples() -> list[tuple[str, list[str]]]:
 
 def test_the_table_has_every_variable_with_its_default_what_is_allowed_and_its_meaning() -> None:
     defaults = masked(Settings())
-    expected = [
-        [
-            f"`HYBRIDSYNC_{name.upper()}`",
-            EN_DASH if defaults[name] == NOT_SET else f"`{defaults[name]}`",
-            allowed_of(field),
-            field.description,
-        ]
-        for name, field in Settings.model_fields.items()
-    ]
+    expected: list[list[str | None]] = []
+    for name, field in Settings.model_fields.items():
+        variable, default = f"HYBRIDSYNC_{name.upper()}", defaults[name]
+        shown = EN_DASH if default == NOT_SET else f"`{default}`"
+        expected.append([f"`{variable}`", shown, allowed_of(field), field.description])
+        if is_secret(field):
+            meaning = f"The file that {variable} stands in"
+            expected.append([f"`{variable}_FILE`", EN_DASH, SECRET_FILE_ALLOWED, meaning])
     assert rows("Every variable") == expected
 
 
@@ -76,6 +76,14 @@ def test_a_shipped_profile_is_calm_about_its_own_periodic_sync(name: str, monkey
     settings = load_settings({"HYBRIDSYNC_ENV": name}).settings
     latest_sync = settings.periodic_sync_interval_hours * 3600 * 1.1
     assert latest_sync < settings.data_stale_threshold_seconds
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_a_shipped_profile_compares_every_record_every_hour(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    loaded = load_settings({"HYBRIDSYNC_ENV": name})
+    assert loaded.settings.verify_interval_hours == 1
+    assert loaded.origins["verify_interval_hours"] == f"{name}.env"
 
 
 def test_the_example_file_loads() -> None:

@@ -110,3 +110,20 @@ def test_what_is_below_something_left_out_is_left_out_too(pattern: list[str], pa
     for parent, child in pairwise(parents):
         if exclude.nothing_below(parent):
             assert exclude.excluded(child)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("pattern", "path", "more"),
+    [
+        ("/a*b*c*d*e*f", "/" + "abcde" * 2_000, "f"),
+        ("/**/a*b*c*d*e*f", "/a" * 500 + "/" + "abcde" * 500, "f"),
+        ("/**/a/**/b/**/c/**/d/**/e", "/a/b/c/d" * 500, "/e"),
+    ],
+    ids=["in a name", "in a name anywhere", "in a path"],
+)
+def test_many_stars_and_a_long_name_are_looked_at_once(pattern: str, path: str, more: str) -> None:
+    """Each place for each star would be tried with each place for every other: for longer than anybody waits."""
+    assert not Exclude([pattern]).excluded(path)
+    assert Exclude([pattern]).excluded(path + more)
+    assert Exclude([pattern]).excluded(path + more + "/below")

@@ -12,7 +12,7 @@ from hybridsync import service
 from hybridsync.process import WATCHDOG_SECONDS
 from hybridsync.settings import Settings, load_settings
 from hybridsync.settings_files import read_profile
-from hybridsync.settings_problems import is_secret
+from hybridsync.settings_masks import is_secret
 from tests.manifests import K8S, OVERLAYS, ROOT, build, overlay, overlay_of_ones_own
 from tests.unit.fake_manager import FakeManager, serving
 

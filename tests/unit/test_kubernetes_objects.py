@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -142,7 +141,6 @@ def test_the_command_says_so_when_nothing_is_read_from_kubernetes(monkeypatch: p
         ("namespaces", ["a", "a"], "twice"),
         ("namespaces", ["A"], "one is no name of a namespace"),
         ("drop", ["a..b"], "is no path"),
-        ("kubeconfig", "nowhere.yaml", "there is no such file"),
     ],
 )
 def test_a_mistake_in_the_options_is_one_line(option: str, given: Any, reason: str) -> None:
@@ -153,13 +151,5 @@ def test_a_mistake_in_the_options_is_one_line(option: str, given: Any, reason: s
     assert reason in line
 
 
-def test_a_kubeconfig_without_the_context_is_told_before_anything_runs(tmp_path: Path) -> None:
-    from hybridsync.kubernetes import credentials
-
-    file = tmp_path / "config"
-    file.write_text("clusters: []\ncontexts: []\ncurrent-context: x\n", encoding="utf-8")
-    with pytest.raises(ConfigurationError, match="has no usable context 'prod'"):
-        credentials.check(str(file), "prod")
-    file.write_text("[not a kubeconfig", encoding="utf-8")
-    with pytest.raises(ConfigurationError, match="has no usable current-context"):
-        credentials.check(str(file), None)
+def test_a_kubeconfig_that_is_not_there_is_no_mistake_of_the_options() -> None:
+    assert load_settings(environ(kubeconfig="nowhere.yaml")).settings.resources

@@ -10,9 +10,11 @@ from typing import Any, cast
 
 import pytest
 
+from hybridsync.errors import ListingFailed, PositionExpired, SourceDisconnected, SourceError
 from hybridsync.kube_target import Target
 from hybridsync.kubernetes.client import KubeClient, Params
 from hybridsync.sources import kube_watch
+from hybridsync.sources.kube_failures import ReadForbidden
 from hybridsync.sources.kube_hints import Hints
 from hybridsync.sources.kube_stream import KubeStream
 from hybridsync.sources.kube_watch import KubeWatch
@@ -31,11 +33,13 @@ class Server:
     """Says what the test says: `lines` of the one watch, and the `present` version of the collection."""
 
     where = "Kubernetes"
+    cluster = ""
 
     def __init__(self, present: str) -> None:
         self.present = present
         self.asked = 0
         self.heard: list[str] = []
+        self.failure: SourceError | None = None
         self._told: asyncio.Queue[bytes] = asyncio.Queue()
 
     @asynccontextmanager
@@ -46,15 +50,21 @@ class Server:
 
         yield told()
 
-    async def tell(self, watch: KubeWatch, kind: str, version: str) -> None:
-        """Returns when the watch has heard of it."""
+    def say(self, kind: str, version: str) -> None:
+        """Sends an event."""
         metadata = {"name": "web", "namespace": "prod", "uid": "u", "resourceVersion": version}
         self._told.put_nowait(json.dumps({"type": kind, "object": {"metadata": metadata}}).encode())
+
+    async def tell(self, watch: KubeWatch, kind: str, version: str) -> None:
+        """Returns when the watch has heard of it."""
+        self.say(kind, version)
         await eventually(lambda: watch.position == version, what=f"{version} is heard of")
         await let_it_run()
 
     async def version(self, namespace: str) -> str:
         self.asked += 1
+        if self.failure is not None:
+            raise self.failure
         return self.present
 
 
@@ -64,7 +74,7 @@ async def watching(server: Server, position: str) -> AsyncIterator[KubeWatch]:
         server.heard.append(kind)
 
     watch = KubeWatch(Hints(), server.version, server.where, resumed=False)
-    stream = KubeStream(cast(KubeClient, server), TARGET, "*", take, watch.lose)
+    stream = KubeStream(cast(KubeClient, server), TARGET, "*", take, watch.lose, "")
     await stream.start(position)
     watch.streams["*"] = stream
     try:
@@ -129,11 +139,48 @@ async def test_where_versions_are_no_numbers_an_event_of_exactly_that_version_is
         await asyncio.wait_for(probe, 60)
 
 
-async def test_a_present_version_before_what_was_told_is_of_another_history_and_proves_nothing() -> None:
+async def test_a_present_version_before_what_was_told_is_of_another_history_and_ends_the_watch() -> None:
     server = Server("50")
-    async with watching(server, "90") as watch, asking(watch, server) as probe:
-        await server.tell(watch, "BOOKMARK", "95")
-        assert not probe.done()
+    async with watching(server, "90") as watch:
+        with pytest.raises(PositionExpired, match="50 lies before 90"):
+            await asyncio.wait_for(watch.probe(), 60)
+        assert isinstance(watch.lost.exception(), PositionExpired)
+
+
+@pytest.mark.parametrize("kind", ["BOOKMARK", "MODIFIED"])
+async def test_a_watch_that_goes_back_is_one_of_another_history(kind: str) -> None:
+    server = Server("100")
+    async with watching(server, "90") as watch:
+        server.say(kind, "89")
+        await eventually(watch.lost.done, what="the watch ends")
+        assert isinstance(watch.lost.exception(), PositionExpired)
+        assert "went back from version 90 to 89" in str(watch.lost.exception())
+        assert server.heard == []
+
+
+async def test_where_versions_are_no_numbers_none_goes_back() -> None:
+    server = Server("z-100")
+    async with watching(server, "z-90") as watch, asking(watch, server):
+        await server.tell(watch, "MODIFIED", "z-10")
+        assert not watch.lost.done()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ReadForbidden("403 Forbidden"), ListingFailed("500 InternalError"), SourceDisconnected("no answer in time")],
+    ids=lambda error: str(error),
+)
+async def test_a_question_in_vain_is_told_at_once_and_the_watch_goes_on(error: SourceError) -> None:
+    server = Server("100")
+    server.failure = error
+    async with watching(server, "90") as watch:
+        with pytest.raises(type(error), match=str(error)):
+            await asyncio.wait_for(watch.probe(), 60)
+        assert not watch.lost.done()
+        server.failure = None
+        async with asking(watch, server) as probe:
+            await server.tell(watch, "BOOKMARK", "100")
+            await asyncio.wait_for(probe, 60)
 
 
 async def test_without_bookmarks_and_events_there_is_no_proof_but_the_watch_is_given_up(

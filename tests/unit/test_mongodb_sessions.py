@@ -10,7 +10,8 @@ import pytest
 from bson.binary import Binary
 
 from hybridsync.errors import SinkError
-from hybridsync.mongodb import MongoDB, Session, id_of, never_again, next_number
+from hybridsync.mongodb import MongoDB, Session
+from hybridsync.mongodb_sessions import id_of, never_again, next_number
 
 
 async def sessions(count: int) -> tuple[MongoDB, list[Session]]:

@@ -17,6 +17,7 @@ from hybridsync.sinks.short_work import FELT_SECONDS, FIRST_BYTES, INLINE_SECOND
 from hybridsync.sources.exclude import Exclude
 from hybridsync.status import ResourceStatus
 from hybridsync.zookeeper.calls import Answer
+from hybridsync.zookeeper.limits import Limits
 from hybridsync.zookeeper.session import Session
 from hybridsync.zookeeper.walk import MANY_NAMES, _Reader, read_paths
 from hybridsync.zookeeper.wire import Data, MultiRead
@@ -116,6 +117,7 @@ class AnsweringSession:
     """Stands for a session whose answers are there at once; `looked_at` is told the length of one when it is."""
 
     where = "nowhere"
+    limits = Limits(where)
 
     def __init__(self, looked_at: Callable[[int], None]) -> None:
         self._looked_at = looked_at
@@ -123,7 +125,7 @@ class AnsweringSession:
     def server_path(self, path: str) -> str:
         return path
 
-    async def send(self, reads: MultiRead, *, epoch: int) -> asyncio.Future[Answer]:
+    async def send(self, reads: MultiRead, *, epoch: int, answer_bytes: int) -> asyncio.Future[Answer]:
         answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         answered.set_result(Answer(Results(self._looked_at, [Data(b"", bytes(68), 1, 0)] * len(reads.values)), 1))
         return answered

@@ -140,6 +140,19 @@ def test_a_password_in_an_access_list_is_never_shown() -> None:
         assert "allowed: open, creator or digest:user:password" in said
 
 
+def test_what_only_its_creator_may_touch_needs_a_creator() -> None:
+    only = publishing(sink={"type": "zookeeper", "path": "/a", "acl": "creator"})
+    environ = {"HYBRIDSYNC_RESOURCES": json.dumps({"x": only})}
+    assert load_settings(environ | {"HYBRIDSYNC_ZOOKEEPER_AUTH": "digest:u:p"}).settings.resources
+    assert problems(x=only) == [
+        "x.sink.acl in HYBRIDSYNC_RESOURCES: '***' is not allowed (it needs the credentials of a creator: "
+        "set HYBRIDSYNC_ZOOKEEPER_AUTH); allowed: open, creator or digest:user:password"
+    ]
+    with pytest.raises(ConfigurationError) as refused:
+        load_settings(environ | {"HYBRIDSYNC_ZOOKEEPER_AUTH": "sasl:u"})
+    assert len(refused.value.problems) == 1
+
+
 @pytest.mark.parametrize(("path", "reason"), [("/a", "resource x writes it too"), ("/a/b", "inside"), ("/", "inside")])
 def test_two_resources_do_not_publish_at_one_path_nor_inside_each_other(path: str, reason: str) -> None:
     one = publishing(sink={"type": "zookeeper", "path": "/a"})

@@ -135,7 +135,10 @@ def test_the_one_holder_of_a_key_is_known_until_there_are_two() -> None:
     keys.remove(one)
     assert keys.only_holder("b") is None
     keys.put(one, Known(None, True))
-    assert keys.live_without_key() == [one]
+    assert keys.live_without_key() == {one: False}
+    keys.put(one, Known(None, True, long=True))
+    assert keys.live_without_key() == {one: True}
+    assert keys.get(one) == Known(None, True, long=True)
 
 
 def test_the_time_is_at_the_start_of_a_token() -> None:

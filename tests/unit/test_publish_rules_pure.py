@@ -13,11 +13,12 @@ from bson import Binary, Code, Decimal128, Int64, MaxKey, ObjectId, Regex, Times
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hybridsync.sources.key_map import identity, original
+from hybridsync.sources.key_map import identity
 from hybridsync.sources.publish_judge import by_key, judge
 from hybridsync.sources.publish_rules import Invalid, PublishRules, Switch
 from hybridsync.sources.publish_schema import PublishSchema
 from hybridsync.sources.publish_values import NoJsonForm, to_json
+from hybridsync.sources.raw_documents import any_of
 from tests.service import ROOT
 
 CHANNEL = PublishSchema((ROOT / "config/schemas/channel.schema.json").read_text())
@@ -163,7 +164,8 @@ def test_of_several_documents_with_one_key_only_those_that_are_on_count() -> Non
 
 @given(scalars | st.dictionaries(st.sampled_from("abc"), scalars) | st.binary() | st.just(ObjectId()))
 def test_any_id_can_be_remembered_and_asked_for_again(value: Any) -> None:
-    assert identity(original(identity(value))) == identity(value)
+    asked = bson.decode(any_of([identity(value), identity(1)]).raw)["$in"]
+    assert [identity(one) for one in asked] == [identity(value), identity(1)]
 
 
 @pytest.mark.parametrize(
@@ -197,3 +199,23 @@ def test_fields_and_schema_have_to_fit() -> None:
     with pytest.raises(ValueError, match=r"'a\.b' cannot be a field"):
         PublishRules("k", None, {}, dotted)
     assert PublishRules("k", None, {"a.b": "ab"}, dotted).projection() == {"ab": 1, "k": 1}
+
+
+@pytest.mark.parametrize("spoilt", ["\ud800", ["\udfff"], {"\ud800": 1}], ids=["text", "in a list", "name"])
+def test_a_text_that_is_half_a_character_breaks_a_rule(spoilt: Any) -> None:
+    assert PublishRules("key").violations({"key": "one", "v": spoilt}) == ["a text in it cannot be written as UTF-8"]
+
+
+def test_a_problem_is_one_line_whatever_the_fields_are_called() -> None:
+    with pytest.raises(Invalid) as told:
+        PublishRules("key").publish({"key": "one", "a\nb" * 1000: math.nan})
+    assert "\n" not in str(told.value)
+    assert len(str(told.value)) <= 500
+
+
+def test_a_text_of_another_type_is_no_key() -> None:
+    assert PublishRules("key").violations({"key": Code("one")}) != []
+    assert PublishRules("key").violations({"key": "x" * 2**20}) == []
+    assert PublishRules("key").violations({"key": "x" * (2**20 + 1)}) == [
+        "key: the key must have at most 1048576 characters"
+    ]

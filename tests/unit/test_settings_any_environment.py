@@ -13,7 +13,21 @@ from hybridsync.settings import LoadedSettings, Settings, load_settings, masked
 
 SECRETS = st.text(ascii_letters + digits, min_size=12, max_size=20).map(lambda text: f"Zq{text}")
 SEPARATORS = st.sampled_from([":", "@", "/", "?", "#", "%", " ", "\n", "é", "[", ",", "&", "=", ""])
-WORDS = ["resources", "source", "sink", "path", "type", "exclude", "collection", "a", "PAHT", "", "x\ny"]
+WORDS = [
+    "resources",
+    "source",
+    "sink",
+    "path",
+    "type",
+    "exclude",
+    "collection",
+    "acl",
+    "acl_file",
+    "a",
+    "PAHT",
+    "",
+    "x\ny",
+]
 NAMES = st.one_of(
     st.sampled_from([name for name in Settings.model_fields if name != "resources_file"]),
     st.lists(st.sampled_from(WORDS), min_size=1, max_size=6).map("__".join),
@@ -22,6 +36,8 @@ NAMES = st.one_of(
     ),
     st.text(max_size=20),
     st.sampled_from(["env", "config_dir", "resources_file"]),
+    st.sampled_from(["control_token_file", "mongodb_uri_file", "zookeeper_auth_file"]),
+    st.sampled_from(["acl", "acl_file", "type", "path"]).map("resources__a__sink__{}".format),
 )
 LEAVES = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.sampled_from(["zookeeper", "/x"])

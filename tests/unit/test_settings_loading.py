@@ -36,6 +36,7 @@ def test_an_empty_environment_gives_the_defaults_of_the_contract() -> None:
     assert settings.sync_on_startup is Mode.AUTO
     assert settings.auto_sync_on_informer_failure
     assert settings.data_stale_threshold_seconds == 86400
+    assert settings.verify_interval_hours == 1
     assert settings.mongodb_database == "hybridsync"
     assert settings.zookeeper_chroot == ""
     assert settings.resources == {}

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hybridsync.zookeeper.batching import (
-    ANSWER_BYTES,
     DATA_OVERHEAD,
     MAX_OPS,
     Batcher,
@@ -19,7 +18,7 @@ from hybridsync.zookeeper.batching import (
     Request,
     Sizes,
 )
-from hybridsync.zookeeper.wire import MAX_REQUEST_BYTES
+from hybridsync.zookeeper.limits import ANSWER_BYTES, REQUEST_BYTES, Limits
 
 MIB = 1024 * 1024
 
@@ -30,7 +29,7 @@ class Reading:
     def __init__(self, children: Mapping[str, list[str]], size_of: Callable[[str], int], in_flight: int = 4) -> None:
         self._children = children
         self._size_of = size_of
-        self.batcher = Batcher()
+        self.batcher = Batcher(Limits("a server"))
         self.batcher.add(Frame("/", b"/", [""], Sizes()))
         self.read: list[str] = []
         self.listed: list[str] = []
@@ -158,7 +157,7 @@ def test_long_paths_are_cut_by_the_size_of_the_request() -> None:
     reading = Reading({"/": names}, lambda path: 10)
     assert len(reading.read) == 21
     for request in reading.requests:
-        assert len(request.reads.serialize()) < MAX_REQUEST_BYTES + 1_000
+        assert len(request.reads.serialize()) < REQUEST_BYTES + 1_000
 
 
 def test_a_path_longer_than_the_limit_goes_alone() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hybridsync.zookeeper.buffered_socket import AHEAD_BYTES, BufferedSocket, wait_for
-from hybridsync.zookeeper.connection import READ_UNASKED, _Handler
+from hybridsync.zookeeper.connection_thread import READ_UNASKED, Handler
 
 Pair = tuple[BufferedSocket, socket.socket]
 
@@ -88,7 +88,7 @@ def test_what_was_read_ahead_is_had_as_a_whole_or_not_at_all(pair: Pair) -> None
 
 def test_a_stream_of_messages_does_not_keep_what_is_to_be_sent_waiting(pair: Pair) -> None:
     ahead, far = pair
-    handler = _Handler(None)
+    handler = Handler(None)
     waiting, wake = socket.socketpair()
     with waiting, wake:
         far.sendall(b"x" * 200)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.administered_mongo import AdministeredMongo
 from tests.faults.chaos.clock import Clock
 from tests.faults.chaos.episode import Told, run
 from tests.faults.chaos.faults import Faults, S
@@ -25,7 +26,6 @@ from tests.faults.chaos.report import Enough, Report
 from tests.faults.chaos.zookeeper.faults import ZOOKEEPER_FAULTS
 from tests.faults.chaos.zookeeper.server import ChangeableZooKeeper
 from tests.faults.chaos.zookeeper.stage import ZooKeeperStage
-from tests.guarded_mongo import GuardedMongo
 
 FIRST_SEEDS = 1_000_000
 
@@ -35,7 +35,7 @@ class Order:
     """A run that was asked for: `directory` and what is in it, and what every pair's run is told."""
 
     directory: Path
-    mongodb: GuardedMongo
+    mongodb: AdministeredMongo
     clock: Clock
     seed: int
     enough: Enough
@@ -89,7 +89,7 @@ def main() -> int:
 
     with (
         tempfile.TemporaryDirectory(prefix="hybridsync-chaos-") as directory,
-        GuardedMongo(Path(directory, "mongodb")) as mongodb,
+        AdministeredMongo(Path(directory, "mongodb")) as mongodb,
     ):
         play = PAIRS[arguments.pair]
         clock, only = Clock(Path(directory)), arguments.only

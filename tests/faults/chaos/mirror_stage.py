@@ -11,8 +11,8 @@ from typing import Any, Self
 from pymongo.collection import Collection
 from pymongo.errors import CollectionInvalid, OperationFailure
 
+from tests.administered_mongo import role_of_mirror
 from tests.faults.chaos.stage import Stage
-from tests.guarded_mongo import role_of_mirror
 from tests.proxy import TcpProxy
 
 _NAMESPACE_NOT_FOUND = 26

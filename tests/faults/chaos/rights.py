@@ -8,7 +8,7 @@ from typing import Any
 
 from pymongo.database import Database
 
-from tests.guarded_mongo import PASSWORD
+from tests.administered_mongo import PASSWORD
 
 NAME = "hybridsync"
 LOGIN = f"{NAME}:{PASSWORD}@"

@@ -16,12 +16,12 @@ from http.client import HTTPException
 from types import TracebackType
 from typing import Any, Self
 
+from tests.administered_mongo import ADMIN, AdministeredMongo
 from tests.faults.chaos.clock import Clock
 from tests.faults.chaos.rights import LOGIN, Rights
 from tests.faults.chaos.writer import Writer
 from tests.faults.recorder import Recorder
 from tests.faults.service_scene import ServiceScene, now
-from tests.guarded_mongo import ADMIN, GuardedMongo
 from tests.proxy import TcpProxy
 from tests.service import moment, wait_until
 
@@ -48,7 +48,7 @@ class Stage(ABC):
     """Of delay to the sink, so that a dead service has writes under way. Some arrive when its successor has compared
     everything."""
 
-    def __init__(self, scene: ServiceScene, mongodb: GuardedMongo, clock: Clock) -> None:
+    def __init__(self, scene: ServiceScene, mongodb: AdministeredMongo, clock: Clock) -> None:
         self.scene = scene
         self.mongodb = mongodb
         self.clock = scene.clock = clock

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.administered_mongo import AdministeredMongo
 from tests.fakes.kube_api import CONFIG_MAPS, DEPLOYMENTS
 from tests.faults.chaos.clock import Clock
 from tests.faults.chaos.kubernetes.api import ChangeableKubeApi
@@ -14,7 +15,6 @@ from tests.faults.chaos.kubernetes.scene import KubernetesScene
 from tests.faults.chaos.kubernetes.writer import KubernetesWriter
 from tests.faults.chaos.mirror_stage import MirrorStage
 from tests.faults.chaos.stage import BULK_RECORDS, SETTINGS, STATIC_RECORDS
-from tests.guarded_mongo import GuardedMongo
 from tests.kube_truth import differences
 
 TYPES = (DEPLOYMENTS, CONFIG_MAPS)
@@ -36,7 +36,7 @@ class KubernetesStage(MirrorStage):
     edit = {"$set": {"version": "1", "value": "by hand"}}  # noqa: RUF012 - never changed
     refusing = {"labels.n": {"$not": {"$regex": "7$"}}}  # noqa: RUF012 - never changed
 
-    def __init__(self, api: ChangeableKubeApi, mongodb: GuardedMongo, clock: Clock, directory: Path) -> None:
+    def __init__(self, api: ChangeableKubeApi, mongodb: AdministeredMongo, clock: Clock, directory: Path) -> None:
         super().__init__(KubernetesScene(api, mongodb.port, "chaos", directory, **SETTINGS), mongodb, clock)
         self.api = api
         api.bookmark_seconds = _BOOKMARK_SECONDS

@@ -9,13 +9,13 @@ from typing import Any
 
 from kazoo.client import KazooClient
 
+from tests.administered_mongo import AdministeredMongo, role_of_publishing
 from tests.faults.chaos.clock import Clock
 from tests.faults.chaos.publishing.journal import KEY, SILENT, SWITCH
 from tests.faults.chaos.publishing.scene import PATH, PublishingScene
 from tests.faults.chaos.publishing.writer import PublishingWriter
 from tests.faults.chaos.stage import BULK_RECORDS, SETTINGS, STATIC_RECORDS, Stage
 from tests.faults.chaos.zookeeper.server import ChangeableZooKeeper
-from tests.guarded_mongo import GuardedMongo, role_of_publishing
 from tests.proxy import TcpProxy
 from tests.publish_truth import differences
 
@@ -32,7 +32,7 @@ class PublishingStage(Stage):
     late_seconds = 0.5
     """See `Stage`. A session with ZooKeeper would not survive more."""
 
-    def __init__(self, mongodb: GuardedMongo, zookeeper: ChangeableZooKeeper, clock: Clock) -> None:
+    def __init__(self, mongodb: AdministeredMongo, zookeeper: ChangeableZooKeeper, clock: Clock) -> None:
         super().__init__(PublishingScene(zookeeper.port, mongodb.port, "chaos", **SETTINGS), mongodb, clock)
         self.zookeeper = zookeeper
 

@@ -8,13 +8,13 @@ from typing import Any
 
 from kazoo.client import KazooClient
 
+from tests.administered_mongo import AdministeredMongo
 from tests.faults.chaos.clock import Clock
 from tests.faults.chaos.mirror_stage import MirrorStage
 from tests.faults.chaos.stage import BULK_RECORDS, SETTINGS, STATIC_RECORDS
 from tests.faults.chaos.zookeeper.scene import OutsidersScene
 from tests.faults.chaos.zookeeper.server import ChangeableZooKeeper
 from tests.faults.chaos.zookeeper.writer import ZooKeeperWriter
-from tests.guarded_mongo import GuardedMongo
 from tests.mirror_truth import differences
 from tests.znodes import create_many, delete_many
 
@@ -32,7 +32,7 @@ class ZooKeeperStage(MirrorStage):
     edit = {"$set": {"value": "by hand", "encoding": "utf8"}}  # noqa: RUF012 - never changed
     refusing = {"encoding": {"$ne": "binary"}}  # noqa: RUF012 - never changed
 
-    def __init__(self, zookeeper: ChangeableZooKeeper, mongodb: GuardedMongo, clock: Clock) -> None:
+    def __init__(self, zookeeper: ChangeableZooKeeper, mongodb: AdministeredMongo, clock: Clock) -> None:
         super().__init__(OutsidersScene(zookeeper.port, mongodb.port, "chaos", ROOT, **SETTINGS), mongodb, clock)
         self.zookeeper = zookeeper
 

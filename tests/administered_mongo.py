@@ -1,34 +1,29 @@
-"""`GuardedMongo`: a private mongod that asks for credentials, and the roles that the documentation gives hybridsync."""
+"""A private mongod that asks for credentials, and the roles that the documentation gives hybridsync."""
 
 from __future__ import annotations
 
-import json
-import re
 from contextlib import suppress
 from typing import Any
 
 import pymongo
 from pymongo.errors import OperationFailure
 
-from hybridsync.embedded import MongoServer
-from tests.service import ROOT
+from tests.acceptance.test_least_privilege import PASSWORD, the_role_on_the_page
+from tests.servers import GuardedMongo
 
-PASSWORD = "least-privilege-7"
+__all__ = ["ADMIN", "PASSWORD", "AdministeredMongo", "role_of_mirror", "role_of_publishing"]
+
 ADMIN = f"root:{PASSWORD}@"
 """What stands before the host in the URI of who may do everything; its authSource is `admin`."""
 
 _UNAUTHORIZED = 13
 
 
-class GuardedMongo(MongoServer):
-    """A mongod that asks for credentials; its members know each other by a key file. `make_admin` comes first."""
+class AdministeredMongo(GuardedMongo):
+    """One that is started again when it has users, and whose commands can be made to fail. `make_admin` comes first."""
 
     def _command(self) -> list[str]:
-        key = self.directory / "key"
-        if not key.exists():
-            key.write_text("bm8gc2VjcmV0" * 4)
-            key.chmod(0o400)
-        return [*super()._command(), "--keyFile", str(key), "--setParameter", "enableTestCommands=1"]
+        return [*super()._command(), "--setParameter", "enableTestCommands=1"]
 
     def _initiate_once(self, client: pymongo.MongoClient[dict[str, Any]]) -> None:
         try:
@@ -43,12 +38,9 @@ class GuardedMongo(MongoServer):
             first.admin.command("createUser", "root", pwd=PASSWORD, roles=["root"])
 
 
-def role_of_mirror(database: str, collection: str = "services") -> dict[str, Any]:
-    """The role on the page of operations, for a mirror in `database`."""
-    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-    found = re.search(r"createRole\((\{.*?\n\})\)", page, re.DOTALL)
-    assert found is not None
-    role: dict[str, Any] = json.loads(found[1].replace('"coordination"', f'"{database}"'))
+def role_of_mirror(database: str, collection: str) -> dict[str, Any]:
+    """The role on the page of operations, for one mirror in `database`."""
+    role = the_role_on_the_page(database)
     for privilege in role["privileges"]:
         if privilege["resource"]["collection"] == "services":
             privilege["resource"]["collection"] = collection
