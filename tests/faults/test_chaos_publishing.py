@@ -13,11 +13,11 @@ from tests.faults.chaos.publishing.stage import PublishingStage
 from tests.faults.chaos.verdict import assert_clean
 from tests.faults.chaos.zookeeper.server import ChangeableZooKeeper
 
-SEED = 1
+SEED = 15
 """One whose first episodes have every kind of fault."""
 
 EPISODES = 3
-STEPS = 11
+STEPS = 7
 PACE = 0.3
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.faults.chaos.faults import KILLED_IN_SWEEP
 from tests.faults.chaos.kubernetes.faults import KUBERNETES_FAULTS
+from tests.faults.chaos.kubernetes.namespaces import NAMESPACES_FAULTS
 from tests.faults.chaos.publishing.faults import PUBLISHING_FAULTS
 from tests.faults.chaos.schedule import Kind, Step, Target, episodes, kind, may_hold_both
 from tests.faults.chaos.zookeeper.faults import ZOOKEEPER_FAULTS
@@ -16,6 +17,7 @@ from tests.faults.chaos.zookeeper.faults import ZOOKEEPER_FAULTS
 DECKS = {
     "zookeeper": list(ZOOKEEPER_FAULTS),
     "kubernetes": list(KUBERNETES_FAULTS),
+    "namespaces": list(NAMESPACES_FAULTS),
     "publishing": list(PUBLISHING_FAULTS),
 }
 

@@ -19,6 +19,7 @@ from tests.faults.chaos.episode import Told, run
 from tests.faults.chaos.faults import Faults, S
 from tests.faults.chaos.kubernetes.api import changeable_kube_api
 from tests.faults.chaos.kubernetes.faults import KUBERNETES_FAULTS
+from tests.faults.chaos.kubernetes.namespaces import NAMESPACES_FAULTS, NamespacesStage
 from tests.faults.chaos.kubernetes.stage import TYPES, KubernetesStage
 from tests.faults.chaos.publishing.faults import PUBLISHING_FAULTS
 from tests.faults.chaos.publishing.stage import PublishingStage
@@ -60,6 +61,12 @@ def kubernetes(order: Order) -> Report:
         return order.run(KubernetesStage(api, order.mongodb, order.clock, order.directory), KUBERNETES_FAULTS)
 
 
+def namespaces(order: Order) -> Report:
+    """Kubernetes → MongoDB, with a list of namespaces."""
+    with changeable_kube_api(*TYPES) as api:
+        return order.run(NamespacesStage(api, order.mongodb, order.clock, order.directory), NAMESPACES_FAULTS)
+
+
 def publishing(order: Order) -> Report:
     """MongoDB → ZooKeeper."""
     with ChangeableZooKeeper(order.directory / "zookeeper") as server:
@@ -69,6 +76,7 @@ def publishing(order: Order) -> Report:
 PAIRS: dict[str, Callable[[Order], Report]] = {
     "zookeeper": zookeeper,
     "kubernetes": kubernetes,
+    "namespaces": namespaces,
     "publishing": publishing,
 }
 

@@ -16,7 +16,7 @@ from tests.faults.chaos.schedule import Direction, Kind, Step, Target, kind
 Fault = Callable[[KubernetesStage, Step], AbstractContextManager[None]]
 
 _INSTANT_CLOSES = 4
-_VERBS: dict[Direction, tuple[str, ...]] = {
+VERBS: dict[Direction, tuple[str, ...]] = {
     "both": ("list", "watch", "get"),
     "to_server": ("watch",),
     "to_client": ("list",),
@@ -114,7 +114,7 @@ def _refused(refusal: Refusal) -> Fault:
     @contextmanager
     def fault(stage: KubernetesStage, step: Step) -> Iterator[None]:
         """For as long as it lasts; watches are ended and a full sync asked for, so that something is refused."""
-        verbs = [(verb, DEPLOYMENTS.plural) for verb in _VERBS[step.direction]]
+        verbs = [(verb, DEPLOYMENTS.plural) for verb in VERBS[step.direction]]
         stage.api.do(lambda: stage.api.refused.update(dict.fromkeys(verbs, refusal)))
         stage.api.end_watches()
         stage.trigger()

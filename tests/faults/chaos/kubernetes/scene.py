@@ -20,12 +20,16 @@ COMMAND = (sys.executable, "-m", "tests.faults.chaos.kubernetes.service", "run")
 
 
 class KubernetesScene(ServiceScene):
-    """Use as `with`. The kubeconfig in `directory` names the proxy; the test writes inside the server."""
+    """Use as `with`. The kubeconfig in `directory` names the proxy; the test writes inside the server.
+
+    `namespaces`: those that are mirrored, for the next service.
+    """
 
     def __init__(self, api: ChangeableKubeApi, mongodb_port: int, database: str, directory: Path, **more: str) -> None:
         self.api = api
         self._directory = directory
         self._kubeconfig = ""
+        self.namespaces = ["*"]
         self._journal = KubernetesJournal(api, DEPLOYMENTS.plural)
         port = urlsplit(api.url).port
         assert port is not None, "start the server first"
@@ -50,6 +54,7 @@ class KubernetesScene(ServiceScene):
 
     def _service(self, mongodb_uri: str, more: Mapping[str, str]) -> Service:
         source = {"type": "kubernetes", "api": DEPLOYMENTS.api, "plural": DEPLOYMENTS.plural}
-        resources = {self.resource: {"source": {**source, "kubeconfig": self._kubeconfig}}}
+        where = {"kubeconfig": self._kubeconfig, "namespaces": self.namespaces}
+        resources = {self.resource: {"source": source | where}}
         settings = {"MONGODB_URI": mongodb_uri, "RESOURCES": json.dumps(resources), **more}
         return Service(settings, command=COMMAND, environ=self.environ)

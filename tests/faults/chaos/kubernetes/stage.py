@@ -47,6 +47,9 @@ class KubernetesStage(MirrorStage):
                 self.api.store.put(_PLURAL, f"group-{number // 100}", f"member-{number}", spec={"n": number})
 
         self.api.do(put)
+        return self._writer()
+
+    def _writer(self) -> KubernetesWriter:
         return KubernetesWriter(self.scene.journal, self.api, _OTHER, 0)
 
     def _grow_bulk(self) -> None:
