@@ -42,14 +42,14 @@ class Allowances:
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
-        self._unnoticed: list[tuple[float, Keys]] = []
+        self._unnoticed: list[tuple[float, float, Keys]] = []
         self._unverified: list[Keys] = []
         self._lock = threading.Lock()
 
     def unnoticed(self, keys: Keys = lambda key: True, seconds: float = NOTICED_SECONDS) -> None:
         """Says that something was done to these keys just now that has to be noticed within so many seconds."""
         with self._lock:
-            self._unnoticed.append((self._now() + seconds, keys))
+            self._unnoticed.append((self._now(), self._now() + seconds, keys))
 
     def unverified(self, keys: Keys) -> None:
         """Says that these keys may differ until a comparison that begins after `verified` was last waited for."""
@@ -71,12 +71,13 @@ class Allowances:
     def unnoticed_seconds(self) -> float:
         """How long something may stay unnoticed yet; 0 when all of it has to have been noticed."""
         with self._lock:
-            return max((end - self._now() for end, _ in self._unnoticed), default=0.0)
+            return max((end - self._now() for _, end, _ in self._unnoticed), default=0.0)
 
-    def is_unnoticed(self, key: str) -> bool:
-        """Whether what is wrong with the key may not have been noticed yet."""
+    def unnoticed_for(self, key: str) -> float | None:
+        """For how many seconds what is wrong with the key was not noticed; `None` when it had to be by now."""
         with self._lock:
-            return any(self._now() <= end and keys(key) for end, keys in self._unnoticed)
+            now = self._now()
+            return min((now - begin for begin, end, keys in self._unnoticed if now <= end and keys(key)), default=None)
 
     def is_unverified(self, key: str) -> bool:
         """Whether only a comparison would find it."""

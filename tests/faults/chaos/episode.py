@@ -63,6 +63,7 @@ def _play(stage: S, faults: Faults[S], episode: Episode, before_comparison: Call
     outcome.changes = stage.scene.journal.writes - before
     outcome.answers, outcome.promises = stage.answers - answers, stage.promises - promises
     outcome.unnoticed, outcome.excused = stage.unnoticed - unnoticed, stage.excused - excused
+    outcome.longest_unnoticed, stage.longest_unnoticed = stage.longest_unnoticed, 0.0
     outcome.stale_claims, stage.claims = stage.claims, []
     outcome.crashes, stage.crashes = [*stage.crashes, *stage.writer.errors], []
     log, stage.log = stage.log, []

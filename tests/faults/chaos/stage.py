@@ -63,6 +63,7 @@ class Stage(ABC):
         self.promises = 0
         self.unnoticed = 0
         self.excused = 0
+        self.longest_unnoticed = 0.0
         self.recorder: Recorder | None = None
         self.writer: Writer
         self.rights: Rights
@@ -166,6 +167,7 @@ class Stage(ABC):
         self.promises += recorder.checked_promises
         self.unnoticed += recorder.unnoticed
         self.excused += recorder.excused
+        self.longest_unnoticed = max(self.longest_unnoticed, recorder.longest_unnoticed)
         lines = list(self.scene.service.stderr_lines)
         self.log += [f"-- service {self.scene.service.pid}", *lines]
         self.crashes += [line for line in lines if "Traceback" in line or "a task died" in line]
