@@ -6,7 +6,7 @@ ZooKeeper sends no event for what is hidden, and none when an access list change
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 from kazoo.client import KazooClient
 from kazoo.exceptions import NoNodeError
@@ -54,14 +54,15 @@ def _change_some(stage: ZooKeeperStage, inside: Keys) -> None:
 @contextmanager
 def _seen_to_be_closed(stage: ZooKeeperStage, step: Step) -> Iterator[None]:
     """A full sync meets it. So it is named, looked at again and again, and needs no comparison when it opens."""
-    path = stage.a_subtree(step.count)
-    excuse = at_and_below(path)
-    stage.allowances.unnoticed(excuse)
-    with closed(stage.zk, path):
-        stage.trigger()
-        named = stage.until(lambda: stage.unreadable(), LONG_SECONDS)
-        if not named and stage.zk.exists(path):
-            stage.claims.append(f"{path} is closed, a full sync was asked for, and nothing is named as unreadable")
+    with ExitStack() as access:
+        with stage.writer.held():  # who deletes it and makes it again opens it
+            path = stage.a_subtree(step.count)
+            excuse = at_and_below(path)
+            stage.allowances.unnoticed(excuse)
+            access.enter_context(closed(stage.zk, path))
+            stage.trigger()
+            if not stage.until(stage.unreadable, LONG_SECONDS):
+                stage.claims.append(f"{path} is closed, a full sync was asked for, and nothing is named as unreadable")
         _change_some(stage, excuse)
         yield
         stage.allowances.unnoticed(excuse)

@@ -75,9 +75,10 @@ class ZooKeeperStage(MirrorStage):
         return {**document, "_id": f"{ROOT}/by-hand", "parent": ROOT, "name": "by-hand"}
 
     def a_subtree(self, seed: int) -> str:
-        """The top of one that the writer changes, or of one that nobody does, or of all."""
+        """The top of one that the writer changes, or of one that nobody does, or of all; it exists."""
         tops = [ROOT, f"{ROOT}/group-{seed % 12}", *self.writer.trees[:12]]
-        return tops[seed % len(tops)]
+        standing = [top for top in tops if self.zk.exists(top)]
+        return standing[seed % len(standing)]
 
     # -- ZooKeeper --------------------------------------------------------------------------------
 
