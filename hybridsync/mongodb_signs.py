@@ -61,7 +61,11 @@ class SignsOfLife:
         started = time.monotonic()
         reached = started
         while not self._asking.done():
-            await asyncio.wait({self._asking}, timeout=LOOK_SECONDS)
+            try:
+                await asyncio.wait({self._asking}, timeout=LOOK_SECONDS)
+            except asyncio.CancelledError:
+                self._asking.cancel()
+                raise
             now, found = time.monotonic(), self._topology()
             if not is_out_of_reach(found):
                 reached = now

@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pymongo
 import pytest
 from kazoo.client import KazooClient
@@ -29,6 +30,11 @@ _UNPREFIXED = (
     "PERIODIC_SYNC_INTERVAL_HOURS",
     "DATA_STALE_THRESHOLD_SECONDS",
 )
+
+
+# No test depends on being fast, and this machine is shared.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 
 def pytest_configure() -> None:

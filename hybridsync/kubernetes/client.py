@@ -200,7 +200,7 @@ class KubeClient:
             return True
         if access.plugin and isinstance(refusal, TlsFailed):
             return True
-        return credentials.material(self._given) != access.material
+        return access.changed
 
     async def _renew(self, loads: int, outdated: bool) -> bool:
         """Loads again, unless somebody did since the request was sent; whether there is something new to try."""

@@ -1,14 +1,13 @@
 """Where the API server is and how to identify oneself: a kubeconfig, or the service account of the pod.
 
-Nothing is remembered between two loads: exec plugins are run and files read again each time. Whether it is worth
-another load says `material`, which is of the contents, so that a file that was replaced in place counts.
+Nothing is remembered between two loads: exec plugins are run and files read again each time. Whether another load
+is worth it says the content of what the last one read, so that a file that was replaced in place counts.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -21,14 +20,13 @@ from hybridsync.errors import SourceDisconnected
 from hybridsync.kubernetes import exec_plugin, kubeconfig
 
 POD = "the service account of the pod"
-_POD_VARIABLES = (incluster_config.SERVICE_HOST_ENV_NAME, incluster_config.SERVICE_PORT_ENV_NAME)
 
 
 class Access(NamedTuple):
     """One load. `server`: its address without what is secret; `origin`: who says so.
 
     `authority`: the fingerprint of the CA. `identity`: equal as long as open connections may be used.
-    `material`: of everything that was read. `plugin`: whether an exec plugin gave the credentials.
+    `files`: what was read, with the digests of then. `plugin`: whether an exec plugin gave the credentials.
     """
 
     configuration: Configuration
@@ -36,15 +34,20 @@ class Access(NamedTuple):
     origin: str
     authority: str
     identity: str
-    material: str
+    files: Mapping[Path, str]
     plugin: bool
+
+    @property
+    def changed(self) -> bool:
+        """Whether any of the files has another content by now."""
+        return _digests(self.files) != self.files
 
 
 async def load(given: str | None, context: str | None) -> Access:
     """Address and credentials as they are now. Raises `SourceDisconnected` when they cannot be had."""
     place = kubeconfig.where(given)
     name = place.name if place is not None else POD
-    before = material(given)
+    files = _digests(_of_the_pod() if place is None else place.files)
     configuration: Configuration = Configuration()
     configuration.host = ""
     with _one_line(name):
@@ -52,33 +55,27 @@ async def load(given: str | None, context: str | None) -> Access:
             origin, plugin = f"{kubeconfig.IN_CLUSTER} in the pod", False
             in_cluster(client_configuration=configuration)
         else:
-            found = kubeconfig.chosen(place, kubeconfig.merged(place), context)
+            whole = kubeconfig.merged(place)
+            files |= _digests(kubeconfig.referenced(whole))
+            found = kubeconfig.chosen(place, whole, context)
             origin, plugin = f"{name}, context {found.name}", "exec" in found.user
             await _apply(found, configuration)
     parts = urlsplit(str(configuration.host))
     server = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
     authority = _digest(configuration.ssl_ca_cert)
-    return Access(configuration, server, origin, authority, _identity(configuration), before, plugin)
+    return Access(configuration, server, origin, authority, _identity(configuration), files, plugin)
 
 
 in_cluster: Callable[..., None] = incluster_config.load_incluster_config
 """It has no types of its own."""
 
 
-def material(given: str | None) -> str:
-    """A digest of everything that a load would read, but what plugins say. Never raises."""
-    place = kubeconfig.where(given)
-    digest = sha256()
-    if place is None:
-        files = [Path(incluster_config.SERVICE_TOKEN_FILENAME), Path(incluster_config.SERVICE_CERT_FILENAME)]
-        digest.update(repr([os.environ.get(name) for name in _POD_VARIABLES]).encode())
-    else:
-        files = list(place.files)
-        with suppress(SourceDisconnected):  # what is no kubeconfig names no files
-            files += kubeconfig.referenced(kubeconfig.merged(place))
-    for file in files:
-        digest.update(f"{file} {_digest(str(file))}\n".encode())
-    return digest.hexdigest()
+def _of_the_pod() -> list[Path]:
+    return [Path(incluster_config.SERVICE_TOKEN_FILENAME), Path(incluster_config.SERVICE_CERT_FILENAME)]
+
+
+def _digests(files: Iterable[Path]) -> dict[Path, str]:
+    return {file: _digest(str(file)) for file in files}
 
 
 async def _apply(found: kubeconfig.Chosen, configuration: Configuration) -> None:

@@ -66,6 +66,11 @@ class IndexBuilder:
         """Says that the indexes may not be looked at."""
         log.warning("the indexes of a mirror cannot be seen", collection=self._collection, error=str(error))
 
+    def close(self) -> None:
+        """No longer waits for a build; the server goes on with it."""
+        if self._building is not None:
+            self._building.cancel()
+
     async def _build(self, missing: Sequence[Mapping[str, Any]]) -> None:
         command: dict[str, Any] = {"createIndexes": self._collection, "indexes": list(missing)}
         try:

@@ -24,8 +24,9 @@ from typing import Any, NamedTuple
 import structlog
 from bson.binary import Binary
 
-from hybridsync.errors import SinkError
+from hybridsync.errors import SinkError, SinkUnavailable
 from hybridsync.mongodb import MongoDB
+from hybridsync.mongodb_errors import is_refusal
 from hybridsync.sinks.mirror_indexes import expiring_index
 
 LOOK_SECONDS = 5.0
@@ -92,14 +93,15 @@ class Mirror:
 
 
 class MirrorWatch:
-    """The mirrors of one process in one database."""
+    """The mirrors of one process in one database. `forbidden`: why the last look was refused, `None` if it was not."""
 
     def __init__(self, mongodb: MongoDB) -> None:
+        self.forbidden: str | None = None
         self._mongodb = mongodb
         self._mirrors: dict[str, Mirror] = {}
         self._numbers = count()
         self._next_indexes = 0
-        self._failing: str | None = None
+        self._failing = False
 
     def register(self, collection: str) -> Mirror:
         """What is known of that mirror, from now on."""
@@ -111,13 +113,15 @@ class MirrorWatch:
             try:
                 await self.look_once()
             except SinkError as error:
-                if self._failing is None:
+                if not self._failing:
                     log.warning("the collections of the mirrors cannot be looked at", error=str(error))
-                self._failing = str(error)
+                self._failing = True
+                self.forbidden = None if isinstance(error, SinkUnavailable) else str(error)
             else:
-                if self._failing is not None:
+                if self._failing:
                     log.info("the collections of the mirrors can be looked at again")
-                self._failing = None
+                self._failing = False
+                self.forbidden = None
             await asyncio.sleep(LOOK_SECONDS)
 
     async def look_once(self) -> None:
@@ -142,7 +146,13 @@ class MirrorWatch:
             self._next_indexes += 1
             if mirror.known is None or mirror.known.unfit is not None:
                 continue
-            indexes = await self._mongodb.run(self._mongodb.collection(mirror.name).index_information, ANSWER_SECONDS)
+            try:
+                collection = self._mongodb.collection(mirror.name)
+                indexes = await self._mongodb.run(collection.index_information, ANSWER_SECONDS)
+            except SinkError as error:
+                if not is_refusal(error.__cause__):
+                    raise
+                continue  # `prepare` tells of it
             mirror.take_expiring(expiring_index(indexes))
 
 

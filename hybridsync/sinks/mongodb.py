@@ -14,7 +14,6 @@ from functools import partial
 from typing import Any, TypeVar
 
 import bson
-from bson.codec_options import CodecOptions
 from bson.errors import InvalidDocument
 from bson.raw_bson import RawBSONDocument
 from pymongo.errors import BulkWriteError, PyMongoError
@@ -46,6 +45,10 @@ INDEX_PIECE = 10_000
 RECORD_OVERHEAD_BYTES = 200
 """What else there is to encode of a record."""
 
+_RAW = LENIENT.with_options(document_class=RawBSONDocument)
+
+_NO_TEXT = "\ufffd"
+
 _AS_IT_LIES = [("$natural", 1)]
 
 S = TypeVar("S", bound=Session | None)
@@ -68,7 +71,7 @@ class MongoMirror:
         self._name = collection
         self._codec = codec
         self._collection = mongodb.collection(collection)
-        self._raw = self._collection.with_options(codec_options=CodecOptions(document_class=RawBSONDocument))
+        self._raw = self._collection.with_options(codec_options=_RAW)
         self._lanes = WriteLanes(mongodb, self._collection)
         self._encoding = ShortWork()
 
@@ -89,8 +92,8 @@ class MongoMirror:
 
     @property
     def trouble(self) -> str | None:
-        """See `Sink.trouble`."""
-        return self._mongodb.trouble
+        """See `Sink.trouble`; also why nobody may see whether the collection is still there."""
+        return self._mongodb.trouble or self._watch.forbidden
 
     async def identity(self) -> str | None:
         """The UUID of the collection whose losses `generation` counts; asked for when it is not known.
@@ -195,6 +198,7 @@ class MongoMirror:
 
     async def close(self) -> None:
         """Says that its lanes are done. The client is shared, and closed by who made it."""
+        self._indexes.close()
         await self._lanes.close()
 
     async def _look_at_collection(self) -> None:
@@ -341,6 +345,8 @@ def _index_piece(piece: bytes, codec: DocumentCodec, misplaced: set[str]) -> Ind
     index, others = codec.index_of(piece)
     for document in bson.decode_all(b"".join(others), LENIENT):
         key, version = document["_id"], codec.version_in(document)
+        if _NO_TEXT in key:  # it stands for what is no UTF-8: no source has such a key, and no filter could name it
+            continue
         if version != MALFORMED or codec.owns_malformed(key):
             index[key] = version
     for key in misplaced & index.keys():

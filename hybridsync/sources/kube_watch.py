@@ -32,7 +32,7 @@ ASK_SECONDS, LONGEST_ASK_SECONDS = 5.0, 60.0
 """Between two questions for the present version; doubled while the answer was of no use."""
 
 ASK_SECONDS_EACH = 0.1
-"""For each namespace: of many of them, each is asked about less often."""
+"""For each further namespace: of many of them, each is asked about less often."""
 
 STARTS_AT_ONCE = 8
 
@@ -154,7 +154,7 @@ class KubeWatch:
     async def _prove(self, namespace: str, stream: KubeStream) -> None:
         heard = stream.bookmarks
         deadline = time.monotonic() + PROOF_DEADLINE_SECONDS
-        shortest = max(ASK_SECONDS, len(self.streams) * ASK_SECONDS_EACH)
+        shortest = max(ASK_SECONDS, (len(self.streams) - 1) * ASK_SECONDS_EACH)
         stream.awaited, stream.reached = set(), set()
         while self.streams.get(namespace) is stream:
             stream.moved.clear()

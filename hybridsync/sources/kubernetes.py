@@ -17,10 +17,10 @@ from typing import Any
 from hybridsync.dirty import DirtySet
 from hybridsync.errors import ListingFailed, PositionExpired, SourceDisconnected
 from hybridsync.give_way import give_way
-from hybridsync.kube_object import is_before, object_version
+from hybridsync.kube_object import is_before
 from hybridsync.kube_target import EVERYWHERE, Target
 from hybridsync.kubernetes.client import KubeClient
-from hybridsync.model import Batch, Change, Dirty, Listing, Record, Remove
+from hybridsync.model import Batch, Change, Dirty, Listing, Remove
 from hybridsync.sources.base import Watch
 from hybridsync.sources.kube_failures import RightMissing
 from hybridsync.sources.kube_hints import Hints
@@ -28,13 +28,13 @@ from hybridsync.sources.kube_namespaces import Namespaces
 from hybridsync.sources.kube_pages import METADATA_LIST, Page, Pages
 from hybridsync.sources.kube_place import cluster_uid
 from hybridsync.sources.kube_reader import Reader
+from hybridsync.sources.kube_records import outlined, records_of
 from hybridsync.sources.kube_shape import Shape, meta_of, namespace_of
 from hybridsync.sources.kube_stream import SILENCE_SECONDS, KubeStream
 from hybridsync.sources.kube_together import together
 from hybridsync.sources.kube_watch import PROOF_SECONDS, STARTS_AT_ONCE, KubeWatch, joined, parted, went_back
 
 READS_AT_ONCE = 8
-TURN_RECORDS = 50
 OUTLINE_PAUSE_SECONDS = 0.5
 """Between two pages of an outline, so that a large one takes minutes and is no burst."""
 
@@ -155,7 +155,7 @@ class KubernetesSource:
             async with aclosing(self._walk(listing, positions, self._pages)) as pages:
                 async for page in pages:
                     movable = movable and page.consistent
-                    yield Batch(await self._records(page))
+                    yield Batch(await records_of(page, self._shape, self.description))
         finally:
             self._hints.listing_ends()
         if movable and watch is not None and watch is self._watch and not watch.lost.done():
@@ -172,7 +172,7 @@ class KubernetesSource:
         pages = Pages(self._client, self._target, self._outlines, METADATA_LIST)
         async with aclosing(self._walk(listing, positions, pages, OUTLINE_PAUSE_SECONDS)) as walk:
             async for page in walk:
-                yield Batch([self._outlined(item) for item in page.items])
+                yield Batch(outlined(page, self.description))
                 await give_way()
         self._finish(listing, positions)
 
@@ -266,27 +266,6 @@ class KubernetesSource:
         hidden = self._namespaces.hidden
         listing.unreadable.extend(sorted(hidden))
         listing.position = joined({name: version for name, version in positions.items() if name not in hidden})
-
-    async def _records(self, page: Page) -> Sequence[Record]:
-        """The records of a page; others on the loop get their turn meanwhile."""
-        records: list[Record] = []
-        for number, item in enumerate(page.items, 1):
-            try:
-                records.append(self._shape.record(item, page.kind))
-            except ValueError as error:
-                raise ListingFailed(f"{self.description}: {error}") from None
-            except (KeyError, TypeError, AttributeError) as error:
-                raise ListingFailed(f"{self.description}: an item is no object ({type(error).__name__})") from None
-            if number % TURN_RECORDS == 0:
-                await give_way()
-        return records
-
-    def _outlined(self, item: Mapping[str, Any]) -> Record:
-        try:
-            meta = meta_of(item)
-        except (ValueError, TypeError, AttributeError) as error:
-            raise ListingFailed(f"{self.description}: {error}") from None
-        return Record(meta.key, b"", object_version(meta.uid, meta.resource_version))
 
     # -- reading ----------------------------------------------------------------------------------
 

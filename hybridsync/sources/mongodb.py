@@ -78,17 +78,19 @@ class MongoSource:
     @property
     def trouble(self) -> str | None:
         """See `sources/base.py`."""
-        return None
+        return self._mongodb.trouble
 
     @property
     def place(self) -> str | None:
         """The collection by its UUID, which its name has only until it is dropped, and its replica set.
 
         What of the two may not be read is left out. MongoDB resumes after tokens of another cluster without a word.
+        While there is no collection it is the one that was followed, whose end the stream has still to tell.
         """
         if not self._connected or self._poll_seconds is not None:
             return None
-        uuid = "none" if self._facts is None else self._facts.uuid or "unknown"
+        gone = self._memory.collection or "none"
+        uuid = gone if self._facts is None else self._facts.uuid or "unknown"
         return f"collection {uuid} of replica set {self._cluster or 'unknown'}"
 
     @property
@@ -211,6 +213,7 @@ class MongoSource:
         self._memory.removal_seen = False
         if self._facts is None:
             self._facts = after  # created since the watch began, which has told of all that is in it
+            self._memory.collection = after.uuid
 
     def outline(self, listing: Listing) -> None:
         """Nothing cheaper than a listing."""

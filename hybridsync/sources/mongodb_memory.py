@@ -38,7 +38,7 @@ class Memory:
         same = all(
             None in pair or pair[0] == pair[1] for pair in ((self.collection, collection), (self.cluster, cluster))
         )
-        self.collection, self.cluster = collection, cluster
+        self.collection, self.cluster = collection or self.collection, cluster or self.cluster
         return same
 
     async def set_nameless(self, found: dict[str, str], log: structlog.stdlib.BoundLogger) -> None:

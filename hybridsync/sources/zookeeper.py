@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 
@@ -221,7 +222,7 @@ class ZooKeeperWatch:
     ) -> None:
         self._session = session
         self._look_again = look_again
-        self._looked_at = 0.0
+        self._looked_at = -math.inf
         self._armed = armed
         self._root = root
 
@@ -246,8 +247,8 @@ class ZooKeeperWatch:
         await self._session.prove(self._root, epoch=self._armed.epoch, seconds=seconds)
         now = asyncio.get_running_loop().time()
         if now - self._looked_at >= LOOK_AGAIN_SECONDS:
+            self._looked_at = now  # before: a look that fails must not make every proof fail
             await self._look_again()
-            self._looked_at = now
 
     def lose(self, error: SourceError) -> None:
         """See `sources/base.py`. The connection is dropped, so that nothing of it counts any more."""

@@ -1,6 +1,6 @@
 """One kazoo client, tamed: it lives for one ZooKeeper session and says everything in order.
 
-What is changed in kazoo 2.11 and why, besides what `connection_thread` changes:
+What is changed in kazoo 2.11 and why, besides what `connection_thread` and `handler` change:
 
 - nothing blocks the caller: kazoo joins its threads in `start` and `stop`, here their end is a message;
 - a session that is over ends the client: a new session is a new client with nothing left over;
@@ -19,8 +19,10 @@ from kazoo.protocol.states import KazooState
 from kazoo.retry import KazooRetry
 
 from hybridsync.zookeeper import wire
-from hybridsync.zookeeper.connection_thread import MAX_RETRY_SECONDS, Connection, Handler, silent
+from hybridsync.zookeeper.connection_thread import MAX_RETRY_SECONDS, Connection, silent
+from hybridsync.zookeeper.handler import Handler
 from hybridsync.zookeeper.mailbox import Mailbox
+from hybridsync.zookeeper.names import Resolver
 from hybridsync.zookeeper.settings import Servers
 from hybridsync.zookeeper.tls import Tls
 
@@ -66,6 +68,7 @@ class Link:
         timeout_seconds: float,
         credentials: tuple[str, str] | None,
         tls: Tls | None,
+        resolver: Resolver,
         mailbox: Mailbox,
         owner: Owner,
     ) -> None:
@@ -84,7 +87,7 @@ class Link:
             connection_retry=KazooRetry(max_tries=-1, max_delay=MAX_RETRY_SECONDS),
             logger=silent,
         )
-        self._client._connection = Connection(self._client, self)
+        self._client._connection = Connection(self._client, self, resolver)
         self._client.add_listener(self._on_state)
 
     def start(self) -> None:

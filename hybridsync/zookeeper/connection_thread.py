@@ -6,9 +6,7 @@ What is changed in kazoo 2.11 and why:
   their order (kazoo hands them to two other threads, and drops events without a watcher of its own);
 - an error code ends nothing that it need not end: kazoo's thread dies of a code it does not know;
 - servers are dialled at once (`dialling`), so that one dead host costs the others nothing, and one bad name neither;
-- the worker threads for callbacks are never started: nothing here uses them, and the interpreter's
-  exit would wait for them;
-- TLS trusts the given authorities only, checks the host name, and leaves no socket open on failure.
+- what `handler` changes.
 """
 
 from __future__ import annotations
@@ -17,21 +15,20 @@ import errno
 import logging
 import os
 import random
-import socket
 import struct
 import time
 from typing import Any, Protocol
 
 from kazoo.exceptions import AuthFailedError, ConnectionDropped, NoNodeError, SessionExpiredError
-from kazoo.handlers.threading import KazooTimeoutError, SequentialThreadingHandler
+from kazoo.handlers.threading import KazooTimeoutError
 from kazoo.protocol.connection import CLOSE_RESPONSE, STOP_CONNECTING, ConnectionHandler
 from kazoo.protocol.serialization import Close, Exists, ReplyHeader
 from kazoo.retry import ForceRetryError
 
 from hybridsync.zookeeper import codes, wire
-from hybridsync.zookeeper.buffered_socket import BufferedSocket, wait_for, with_bytes_ahead
-from hybridsync.zookeeper.dialling import Address, Dialler, in_words, resolved, shown
-from hybridsync.zookeeper.tls import Tls
+from hybridsync.zookeeper.dialling import Dialler
+from hybridsync.zookeeper.handler import HANDSHAKE_SECONDS
+from hybridsync.zookeeper.names import Address, Resolver, shown
 
 MAX_RETRY_SECONDS = 1.0
 """Between two rounds of attempts, give or take 40 %: a bare connect costs a server next to nothing."""
@@ -39,16 +36,11 @@ MAX_RETRY_SECONDS = 1.0
 STEADY_SECONDS = 1.0
 """A connection that lasted this long is followed by the next one without a delay of ours."""
 
-HANDSHAKE_SECONDS = 3.0
-"""What a server that took the connection may need to answer, TLS included; each fourth time in a row it gets more."""
-
 PATIENT_HANDSHAKE_SECONDS = 10.0
+"""What a silent server may need each fourth time in a row, instead of `HANDSHAKE_SECONDS`."""
 
 MAX_ANSWER_BYTES = 1 << 30
 READ_BYTES = 256 * 1024
-
-READ_UNASKED = 32
-"""So many messages that were read ahead are taken before anybody looks whether there is something to send."""
 
 _INT = struct.Struct("!i")
 _REPLY_HEADER_BYTES = 16
@@ -76,73 +68,13 @@ class Told(Protocol):
         """The thread is about to end."""
 
 
-class Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no types
-    """kazoo's thread handler without worker threads, with a select of our own and sockets that are dialled already."""
-
-    def __init__(self, tls: Tls | None) -> None:
-        super().__init__()
-        self.dialled: socket.socket | None = None
-        """What `create_connection` takes next."""
-
-        self.patience = HANDSHAKE_SECONDS
-        self._tls = tls
-        self._unasked = 0
-
-    def start(self) -> None:
-        """No worker threads."""
-
-    def stop(self) -> None:
-        """Nothing was started."""
-
-    def create_connection(self, *, hostname: str | None = None, **_: Any) -> BufferedSocket:
-        """The dialled socket; with TLS its peer's name is checked against `hostname`. Raises `ConnectionDropped`."""
-        connected, self.dialled = self.dialled, None
-        if connected is None:
-            raise ConnectionDropped("nothing was dialled")
-        try:
-            connected.settimeout(self.patience)
-            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self._tls is None:
-                return BufferedSocket(connected)
-            return BufferedSocket(self._tls.renewed().wrap_socket(connected, server_hostname=hostname))
-        except (OSError, ValueError) as error:
-            connected.close()
-            words = in_words(error)
-            raise ConnectionDropped(words if words.startswith("TLS") or not self._tls else f"TLS: {words}") from None
-        except BaseException:
-            connected.close()
-            raise
-
-    def create_socket_pair(self) -> tuple[socket.socket, socket.socket]:
-        """The pair through which a caller wakes the thread: with its buffer full a call fails instead of waiting.
-
-        Bytes of calls that a lost connection took along stay in it until the next connection.
-        """
-        reading, writing = super().create_socket_pair()
-        writing.setblocking(False)
-        return reading, writing
-
-    def select(self, readable: Any, writable: Any, exceptional: Any, timeout: float | None = None) -> Any:
-        """kazoo's select, with our sockets; it makes a new selector for each call, and sees no bytes read ahead.
-
-        kazoo asks for each message. While one is here already, the system is only asked now and then.
-        """
-        if not writable and self._unasked < READ_UNASKED:
-            ahead = with_bytes_ahead(readable)
-            if ahead:
-                self._unasked += 1
-                return ahead, [], []
-        self._unasked = 0
-        ready, free = wait_for(readable, writable, timeout)
-        return ready, free, []
-
-
 class Connection(ConnectionHandler):  # type: ignore[misc]
     """The thread: one connection after the other, for one session."""
 
-    def __init__(self, client: Any, link: Told) -> None:
+    def __init__(self, client: Any, link: Told, resolver: Resolver) -> None:
         super().__init__(client, client._conn_retry.copy(), logger=silent)
         self._link = link
+        self._resolver = resolver
         self._up_since: float | None = None
         self._hung_up = 0
         self._explained = False
@@ -168,7 +100,7 @@ class Connection(ConnectionHandler):  # type: ignore[misc]
     def _connect_loop(self, retry: Any) -> Any:
         """One round: all servers, in any order, until one of them has had its time."""
         stopped = self.client._stopped.is_set
-        addresses = resolved(self.client.hosts, self._link.failed)
+        addresses = self._resolver.addresses(self.client.hosts, self._link.failed)
         random.shuffle(addresses)
         addresses.sort(key=lambda address: bool(self._silent.get(address.shown)))
         known_silent = [one for one in addresses if self._silent.get(one.shown)]

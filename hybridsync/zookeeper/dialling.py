@@ -1,4 +1,4 @@
-"""From host names to a connected socket: several addresses at once, the first that answers first.
+"""From addresses to a connected socket: several at once, the first that answers first.
 
 One after the other, each dead host of an ensemble would cost its whole deadline while a live one waits.
 So the next address is dialled a little later whether or not the one before has answered, and all of them
@@ -15,54 +15,15 @@ import ssl
 import time
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
+
+from hybridsync.zookeeper.names import Address, Failed
 
 DIAL_SECONDS = 2.5
 """Of one round, from its last address on. A host that drops packets is asked again in the next round."""
 
 NEXT_SECONDS = 0.2
 """How long one address is waited for before the next one is dialled as well."""
-
-Failed = Callable[[str, str], None]
-"""Told of what is no good: `host:port` and why, in words."""
-
-
-class Address(NamedTuple):
-    """One address of a server, and the name by which it was given."""
-
-    host: str
-    ip: str
-    port: int
-
-    @property
-    def shown(self) -> str:
-        """The name as it was given, for people."""
-        return shown(self.host, self.port)
-
-
-def shown(host: str, port: int) -> str:
-    """`host:port`, with brackets around an IPv6 address."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def resolved(hosts: Sequence[tuple[str, int]], failed: Failed) -> list[Address]:
-    """The addresses of all hosts; one whose name is no good is told, and does no harm to the others."""
-    found: list[Address] = []
-    for host, port in hosts:
-        try:
-            answers = socket.getaddrinfo(host, port, 0, 0, socket.IPPROTO_TCP)
-        except ValueError as error:  # the idna codec, or a NUL
-            failed(shown(host, port), f"this cannot be a host name ({_idna(error)})")
-        except OSError as error:
-            failed(shown(host, port), f"the host name cannot be resolved ({error.strerror or type(error).__name__})")
-        else:
-            found += [Address(host, str(answer[4][0]), int(answer[4][1])) for answer in answers]
-    return found
-
-
-def _idna(error: ValueError) -> str:
-    cause = str(error.__cause__ or error)
-    return cause.partition("UnicodeError: ")[2].rstrip(")") or cause
 
 
 class Dialler:

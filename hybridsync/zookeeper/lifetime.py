@@ -20,6 +20,7 @@ from hybridsync.zookeeper.calls import Call
 from hybridsync.zookeeper.connection import Link
 from hybridsync.zookeeper.limits import Limits
 from hybridsync.zookeeper.mailbox import Mailbox
+from hybridsync.zookeeper.names import Resolver
 from hybridsync.zookeeper.settings import SessionSettings, credentials_of, servers_of
 from hybridsync.zookeeper.tls import tls_of
 from hybridsync.zookeeper.trouble import Trouble
@@ -68,6 +69,7 @@ class Lifetime(ABC):
         self._connected_at = 0.0
         self._short_lived = 0
         self._over: str | None = None
+        self._resolver = Resolver()
         self._trouble = Trouble(self.where)
         self.limits = Limits(self.where)
         self._supported: Link | None = None
@@ -124,7 +126,13 @@ class Lifetime(ABC):
         if self._closed or self._mailbox is None:
             return
         self._link = Link(
-            self._servers, self._settings.timeout_seconds, self._credentials, self._tls, self._mailbox, self
+            self._servers,
+            self._settings.timeout_seconds,
+            self._credentials,
+            self._tls,
+            self._resolver,
+            self._mailbox,
+            self,
         )
         self._link.start()
 

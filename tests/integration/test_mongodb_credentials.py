@@ -216,6 +216,11 @@ async def test_without_the_right_to_see_or_make_indexes_a_mirror_is_kept_all_the
     logged = " ".join(capsys.readouterr().out.split())
     assert "lacks the right listIndexes on db.mirror" in logged
     assert "lacks the right createIndex on db.mirror" in logged
+    watch = MirrorWatch(mongodb)
+    mirror = watch.register("mirror")
+    for _ in range(3):
+        await watch.look_once()
+    assert (mirror.generation, mirror.expires) == (0, None)
 
 
 async def test_a_missing_change_stream_right_is_named(mongodb: MongoDB, root: Root) -> None:

@@ -233,6 +233,18 @@ async def test_the_identity_is_the_uuid_and_does_not_depend_on_the_uri(
     assert await watched.sink.identity() not in (None, expected)
 
 
+async def test_with_a_whole_database_went_the_registrations_of_lanes_and_they_come_back(
+    watched: Watched, mongo_database: Stored
+) -> None:
+    await watched.full_sync()
+    before = mongo_database["sync_lanes"].count_documents({"collection": "mirror"})
+    assert before > 0
+    mongo_database.client.drop_database(mongo_database.name)
+    await watched.look()
+    await watched.full_sync()
+    assert mongo_database["sync_lanes"].count_documents({"collection": "mirror"}) > 0
+
+
 class Counting(CommandListener):
     """Counts commands by name."""
 
@@ -287,9 +299,11 @@ async def test_a_look_that_fails_is_told_once_and_the_next_one_is_made(
     monkeypatch.setattr(mirror_watch, "LOOK_SECONDS", 0.01)
     running = asyncio.create_task(watched.watch.run())
     await eventually(lambda: looks > 5)
+    assert watched.sink.trouble == "not authorized"
     failing = False
     seen = looks
     await eventually(lambda: looks > seen + 5)
+    assert watched.sink.trouble is None
     running.cancel()
     logged = capsys.readouterr().out
     assert logged.count("cannot be looked at") == 1

@@ -14,6 +14,7 @@ from pymongo.database import Database
 
 from hybridsync.embedded import MongoServer
 from hybridsync.errors import PositionExpired, SourceError, SourceUnsupported
+from hybridsync.sources.mongodb import MongoSource
 from tests.publish_source import Following, a_source, following, listed
 from tests.servers import GuardedMongo
 
@@ -279,3 +280,43 @@ async def test_a_collection_that_is_created_while_it_is_watched_has_its_place_wi
         place = source.place
         await source.connect()
         assert source.place == place
+
+
+async def resumed_to_its_end(source: MongoSource, position: str | None) -> None:
+    async with following(source, position) as seen:
+        raise await lost(seen)
+
+
+async def test_a_drop_while_the_connection_was_away_is_told_by_the_stream_that_resumes(
+    mongo_database: Data, mongo_uri: str
+) -> None:
+    docs = mongo_database["channels"]
+    docs.insert_one(channel("one"))
+    async with a_source(mongo_uri) as source:
+        async with following(source) as seen:
+            position, place = seen.watch.position, source.place
+        docs.drop()
+        await source.connect()
+        assert source.place == place
+        with pytest.raises(PositionExpired, match="dropped"):
+            await resumed_to_its_end(source, position)
+        assert source.removal_seen
+
+
+async def test_a_collection_that_took_the_place_while_the_connection_was_away_is_not_resumed(
+    mongo_database: Data, mongo_uri: str
+) -> None:
+    docs = mongo_database["channels"]
+    docs.insert_one(channel("one"))
+    async with a_source(mongo_uri) as source:
+        async with following(source) as seen:
+            position, place = seen.watch.position, source.place
+        docs.drop()
+        docs.insert_one(channel("two"))
+        await source.connect()
+        assert source.place != place
+        with pytest.raises(PositionExpired, match="another collection"):
+            async with following(source, position):
+                pass
+        async with following(source) as seen:
+            assert set(seen.held) == {"two"}

@@ -18,7 +18,7 @@ from hybridsync.embedded.ports import LOOPBACK, free_port
 from hybridsync.errors import SinkError, SourceDisconnected, SourceError
 from hybridsync.sinks.zookeeper import ZooKeeperSink
 from hybridsync.sources.zookeeper import ZooKeeperSource
-from hybridsync.zookeeper import connection_thread
+from hybridsync.zookeeper import connection_thread, handler
 from hybridsync.zookeeper.settings import SessionSettings
 from tests.certificates import Certificates, make_certificates
 from tests.eventually import eventually
@@ -183,7 +183,7 @@ async def test_a_server_that_was_away_for_long_is_back_at_once(
         await source.connect()
         proxy.refuse() if away == "refusing" else proxy.stall()
         source._session.drop_connection(source._session.epoch)
-        assert connection_thread.MAX_RETRY_SECONDS * 1.4 + connection_thread.HANDSHAKE_SECONDS < 5
+        assert connection_thread.MAX_RETRY_SECONDS * 1.4 + handler.HANDSHAKE_SECONDS < 5
         await eventually(lambda: failures >= (8 if away == "refusing" else 2))
         proxy.accept_again() if away == "refusing" else proxy.resume()
         await connected_at_last(source)

@@ -9,11 +9,13 @@ from contextlib import asynccontextmanager
 
 import pytest
 from kazoo.client import KazooClient
+from kazoo.security import make_digest_acl
 
 from hybridsync.dirty import DirtySet
 from hybridsync.embedded import ZooKeeperServer
 from hybridsync.errors import ListingFailed, PositionExpired, SinkError, SourceDisconnected, SourceError
-from hybridsync.model import Applied, Listing, Put
+from hybridsync.model import Applied, Dirty, Listing, Put
+from hybridsync.sources import zookeeper as source_room
 from hybridsync.sources.zookeeper import ZooKeeperSource, ZooKeeperWatch
 from hybridsync.zookeeper.settings import SessionSettings
 from tests.publishing import publishing, record
@@ -79,6 +81,23 @@ async def test_a_throttled_proof_says_so_in_words(zookeeper_server: Server, zk_r
             wrong.update(always(-125, SYNC))
             with pytest.raises(ListingFailed, match="QUOTAEXCEEDED"):
                 await watch.probe()
+
+
+async def test_a_look_at_hidden_subtrees_that_gets_an_error_code_fails_one_proof_and_not_all(
+    zookeeper_server: Server, zk: KazooClient, zk_root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source_room, "LOOK_AGAIN_SECONDS", 3600.0)
+    zk.create(f"{zk_root}/secret", makepath=True)
+    zk.set_acls(f"{zk_root}/secret", [make_digest_acl("somebody", "else", all=True)])
+    wrong: dict[int, int] = {}
+    with ReplyProxy("127.0.0.1", zookeeper_server.port, wrong.get) as proxy:
+        async with watched(proxy, zk_root, DirtySet()) as (source, watch):
+            assert await source.read([Dirty(f"{zk_root}/secret")]) == []
+            wrong.update(always(-127, MULTI_READ))
+            with pytest.raises(ListingFailed, match="THROTTLEDOP"):
+                await watch.probe()
+            await watch.probe()
+            assert list(source.unreadable) == [f"{zk_root}/secret"]
 
 
 @pytest.mark.parametrize("code", LOUD)

@@ -138,7 +138,7 @@ class Quick(FakeManager):
         return started
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(body=BYTES)
 async def test_any_body_is_taken_or_refused_in_one_line(body: bytes) -> None:
     fake = Quick()

@@ -7,7 +7,9 @@ import asyncio
 import pytest
 
 from hybridsync.errors import Stopping
+from hybridsync.manager import HybridSyncManager, ManagerOptions
 from hybridsync.status import SyncResult
+from hybridsync.supervisor import Supervised
 from tests.eventually import eventually
 from tests.unit.engine import values
 from tests.unit.house import House, started
@@ -33,6 +35,39 @@ async def test_the_reasons_for_not_being_ready_in_their_order() -> None:
         house.manager.begin_stopping()
 
         assert house.answer == (False, "the service is stopping", ())
+
+
+async def test_that_mongodb_is_away_is_logged_once_also_when_it_never_was_there(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    house = House("a")
+    house.away(True)
+    async with started(house):
+        for times in (1, 2):
+            pings = house.pings
+            await eventually(lambda pings=pings: house.pings > pings + 5)  # type: ignore[misc]
+            house.away(False)
+            await house.ready()
+            house.away(True)
+            logged = capsys.readouterr().out
+            assert logged.count("MongoDB cannot be reached") == 1, times
+            assert "MongoDB: no answer" in logged
+
+
+async def test_tasks_of_others_run_under_the_same_eyes() -> None:
+    deaths = 0
+
+    async def dying() -> None:
+        nonlocal deaths
+        deaths += 1
+        raise ZeroDivisionError("nobody foresaw this")
+
+    other = Supervised("mirror watch", dying, delays=(0.001, 0.002))
+    manager = HybridSyncManager([], House().ping, House().close, ManagerOptions(), [other])
+    await manager.start()
+    await eventually(lambda: "mirror watch" in manager.dead_tasks())
+    await eventually(lambda: deaths > 3)
+    await manager.stop()
 
 
 async def test_ready_falls_with_mongodb_and_started_stays() -> None:

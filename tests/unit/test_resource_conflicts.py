@@ -66,7 +66,7 @@ def reachable(start: str, resources: dict[str, Ends]) -> set[str]:
     return found
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(mirrors() | publishers(), max_size=8))
 def test_what_is_found_is_what_pairs_show(ends: list[Ends]) -> None:
     resources = {f"r{number}": one for number, one in enumerate(ends)}

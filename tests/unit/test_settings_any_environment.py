@@ -80,7 +80,7 @@ def outcome(environ: dict[str, str], *, required: bool) -> LoadedSettings | list
         return error.problems
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     environ=st.dictionaries(st.builds(lambda name: f"HYBRIDSYNC_{name.upper()}", NAMES), VALUES, max_size=6),
     secrets=secret_values(),

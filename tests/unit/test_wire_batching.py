@@ -184,7 +184,7 @@ def test_children_are_not_listed_faster_than_they_are_read() -> None:
     assert max(batcher_queue) < 20_000
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 8), st.data())
 def test_every_znode_is_read_once_whatever_the_sizes_and_shapes(in_flight: int, data: st.DataObject) -> None:
     tree: dict[str, list[str]] = {}

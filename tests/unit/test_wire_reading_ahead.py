@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hybridsync.zookeeper.buffered_socket import AHEAD_BYTES, BufferedSocket, wait_for
-from hybridsync.zookeeper.connection_thread import READ_UNASKED, Handler
+from hybridsync.zookeeper.handler import READ_UNASKED, Handler
 
 Pair = tuple[BufferedSocket, socket.socket]
 
