@@ -2,7 +2,8 @@
 #
 #   make demo DEMO_ARGS=--once     ends by itself
 #   make test TEST_ARGS='-k proxy' hands arguments to pytest
-#   make chaos PAIR=kubernetes MINUTES=30 SEED=1     faults drawn from a seed, and a report in build/; see tests/faults/chaos/
+#   make chaos PAIR=publishing MINUTES=30 SEED=1     faults drawn from a seed, and a report in build/; see tests/faults/chaos/
+#   make chaos ONLY=clock          only the kinds of fault whose words contain this
 #   make soak MINUTES=60           steady changes: do memory, threads, connections or latency grow?
 #   make bench BENCH_ARGS='--only B1 --size 10000'   figures; see benchmarks/__main__.py
 #   make PYTHON=/path/to/python3   chooses the Python; VENV=DIR the place of the virtual environment
@@ -44,9 +45,10 @@ test: $(VENV)/.system $(VENV)/.kustomize $(VENV)/.prometheus $(VENV)/.dev
 	$(VENV)/bin/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile $(TEST_ARGS)
 
 # Fails unless nothing was lost, brought back or claimed too early. Without SEED a new one is drawn, and printed.
-# PAIR: zookeeper, which is the default, or kubernetes; each into MongoDB.
+# PAIR: zookeeper, which is the default, kubernetes, or namespaces (kubernetes with a list of them), each into MongoDB; or
+# publishing, from MongoDB to ZooKeeper.
 chaos: $(VENV)/.system $(VENV)/.dev
-	@$(VENV)/bin/python -m tests.faults.chaos --pair $(or $(PAIR),zookeeper) --minutes $(or $(MINUTES),30) $(if $(SEED),--seed $(SEED))
+	@$(VENV)/bin/python -m tests.faults.chaos --pair $(or $(PAIR),zookeeper) --minutes $(or $(MINUTES),30) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only '$(ONLY)')
 
 # Fails when a figure of the last quarter lies 10 % above that of the first; see tests/soak/.
 soak: $(VENV)/.system $(VENV)/.dev

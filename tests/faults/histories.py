@@ -14,8 +14,11 @@ from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
 from pymongo.collection import Collection
+from pymongo.errors import PyMongoError
 
 V = TypeVar("V")
+
+_LONGEST = 200
 
 
 @dataclass(slots=True)
@@ -27,7 +30,12 @@ class State(Generic[V]):
 
 
 class Histories(ABC, Generic[V]):
-    """The states of each key, oldest first. Versions tell states apart. Any thread may look, one writes."""
+    """The states of each key, oldest first. Versions tell states apart. Any thread may look, one writes.
+
+    `away`: what `held` raises while the mirror cannot be read.
+    """
+
+    away: tuple[type[Exception], ...] = (PyMongoError,)
 
     def __init__(self) -> None:
         self._histories: dict[str, list[State[V]]] = {}
@@ -56,23 +64,41 @@ class Histories(ABC, Generic[V]):
             history = self._histories.get(key)
             return history is not None and history[-1].version is not None
 
-    def violations(self, confirmed_at: datetime, mirror: Mapping[str, V]) -> list[str]:
-        """What `mirror` (key → version), read after the answer that promised `confirmed_at`, lacks.
+    def violations(self, confirmed_at: datetime, mirror: Mapping[str, V]) -> dict[str, str]:
+        """What `mirror` (key → version), read after the answer that promised `confirmed_at`, lacks: key → in words.
 
         A key may be in any state from the last one acknowledged before `confirmed_at` on.
         """
         with self._lock:
-            return [
-                f"{key}: the mirror holds {mirror.get(key)}, allowed since {confirmed_at} is {allowed}"
+            return {
+                key: f"{key}: the mirror holds {_short(mirror.get(key))}, "
+                f"allowed since {confirmed_at} is {_short(allowed)}"
                 for key, history in self._histories.items()
                 if not self._fits(mirror.get(key), allowed := _from(history, confirmed_at), history)
-            ]
+            }
 
     def forget_before(self, moment: datetime) -> None:
         """Forgets what was over by a moment: no promise will be checked that is older."""
         with self._lock:
             for history in self._histories.values():
                 del history[: max(0, _last_before(history, moment))]
+
+    def remembered(self) -> dict[str, V | None]:
+        """The present state of each key, for `put_back`. Nothing is being written."""
+        with self._lock:
+            return {key: history[-1].version for key, history in self._histories.items()}
+
+    def put_back(self, remembered: Mapping[str, V | None]) -> None:
+        """Says that the source is put back to what it was then. It serves nobody now, and nothing is being written.
+
+        From here on that is what a promise is about; what was under way before can no longer happen.
+        """
+        moment = datetime.now(UTC)
+        with self._lock:
+            for key, history in self._histories.items():
+                for state in history:
+                    state.acknowledged = state.acknowledged or moment
+                history.append(State(remembered.get(key), moment))
 
     def forget(self) -> None:
         """Forgets every history: the server was wiped, and its versions begin anew."""
@@ -94,6 +120,11 @@ class Histories(ABC, Generic[V]):
             state.version = version
             state.acknowledged = now
             self._writes += 1
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text)} characters)"
 
 
 def _from(history: Sequence[State[V]], confirmed_at: datetime) -> list[V | None]:

@@ -105,12 +105,12 @@ class Journal(Histories[int]):
                     del self._histories[path]
 
     def _fits(self, held: int | None, allowed: Sequence[int | None], history: Sequence[State[int]]) -> bool:
-        """One whose writing is under way has any id that is higher than all before."""
+        """One whose writing is under way has any id that is higher than all before, since the server was put back."""
         if held in allowed:
             return True
         if held is None or _UNKNOWN not in allowed:
             return False
-        return held > max((state.version for state in history if state.version is not None), default=0)
+        return held > max((version for version in allowed if version is not None), default=0)
 
 
 class Churn:

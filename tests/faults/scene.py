@@ -45,10 +45,11 @@ class Scene(ServiceScene):
     @property
     def zk_proxy(self) -> TcpProxy:
         """Between the service and ZooKeeper."""
-        return self.source_proxy
+        return self.other_proxy
 
     def _service(self, mongodb_uri: str, more: Mapping[str, str]) -> Service:
-        return Service(settings_for(self.zk_proxy.address, mongodb_uri, self.root, **more))
+        settings = settings_for(self.zk_proxy.address, mongodb_uri, self.root, **more)
+        return Service(settings, environ=self.environ)
 
     # -- ZooKeeper --------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""`ServiceScene`: a real service process between a source and a mirror, with a proxy in each of its two ways."""
+"""`ServiceScene`: a real service process between MongoDB and another server, with a proxy in each of its two ways."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from typing import Any, Self
 
 import pymongo
 from pymongo.collection import Collection
+from pymongo.database import Database
 
 from hybridsync.embedded.ports import LOOPBACK
+from tests.faults.allowances import Allowances
+from tests.faults.chaos.clock import Clock
 from tests.faults.histories import Histories
 from tests.faults.recorder import Recorder
 from tests.proxy import TcpProxy
@@ -30,22 +33,34 @@ class ServiceScene(ABC):
     """Use as `with`. The service is not started yet; the test reaches both sides without a proxy.
 
     `resource`: the name of the only one, and of its collection. `settings`: without the prefix.
+
+    What may be set before the block is entered: `environ` of the services; `login` and `own_login`, what stands in
+    MongoDB's URI before the host for the service and for the test (`user:password@`); `clock`, that of the services,
+    and `allowances`, both for the recorders.
     """
 
     def __init__(
-        self, source_port: int, mongodb_port: int, database: str, resource: str, settings: Mapping[str, str]
+        self, other_port: int, mongodb_port: int, database: str, resource: str, settings: Mapping[str, str]
     ) -> None:
         self.resource = resource
-        self._mongodb = f"mongodb://{LOOPBACK}:{mongodb_port}/{database}?directConnection=true"
+        self.environ: Mapping[str, str] = {}
+        self.login = self.own_login = ""
+        self.clock: Clock | None = None
+        self.allowances = Allowances()
+        self._mongodb = f"{LOOPBACK}:{mongodb_port}/{database}?directConnection=true"
         self._database = database
         self._exits = ExitStack()
-        self.source_proxy = TcpProxy(LOOPBACK, source_port)
+        self.other_proxy = self._proxy(other_port)
         self.mongo_proxy = TcpProxy(LOOPBACK, mongodb_port)
         self._settings = settings
         self.service = self.another_service()
 
+    def _proxy(self, port: int) -> TcpProxy:
+        """The one before the server that is not MongoDB."""
+        return TcpProxy(LOOPBACK, port)
+
     def __enter__(self) -> Self:
-        for proxy in (self.source_proxy, self.mongo_proxy):
+        for proxy in (self.other_proxy, self.mongo_proxy):
             self._exits.enter_context(proxy)
         self._exits.callback(lambda: self.service.kill())
         self._patient = self._client()
@@ -60,7 +75,10 @@ class ServiceScene(ABC):
         self._exits.close()
 
     def _client(self, **options: Any) -> pymongo.MongoClient[dict[str, Any]]:
-        client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(self._mongodb, tz_aware=True, **options)
+        uri = self._mongodb if "://" in self._mongodb else f"mongodb://{self.own_login}{self._mongodb}"
+        client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(
+            uri, tz_aware=True, authSource="admin", **options
+        )
         self._exits.callback(client.close)
         return client
 
@@ -79,7 +97,7 @@ class ServiceScene(ABC):
 
     def another_service(self, **more: str) -> Service:
         """A service on the same source and mirror, not started; the caller ends it."""
-        uri = f"mongodb://{self.mongo_proxy.address}/{self._database}?directConnection=true"
+        uri = f"mongodb://{self.login}{self.mongo_proxy.address}/{self._database}?directConnection=true"
         return self._service(uri, {**self._settings, **more})
 
     def restart_service(self, **more: str) -> None:
@@ -94,7 +112,8 @@ class ServiceScene(ABC):
         one has on its way may land behind them, until that one sees the change, too.
         """
         journal = self.journal if alone else None
-        return Recorder(service or self.service, self._hasty[self._database][self.resource], journal)
+        mirror = self._hasty[self._database][self.resource]
+        return Recorder(service or self.service, mirror, journal, clock=self.clock, allowances=self.allowances)
 
     # -- the mirror -------------------------------------------------------------------------------
 
@@ -102,6 +121,11 @@ class ServiceScene(ABC):
     def collection(self) -> Collection[dict[str, Any]]:
         """The mirror, for reading."""
         return self._patient[self._database][self.resource]
+
+    @property
+    def database(self) -> Database[dict[str, Any]]:
+        """That of the mirror, or of the published collection, and of what is remembered."""
+        return self._patient[self._database]
 
     @property
     def states(self) -> Collection[dict[str, Any]]:

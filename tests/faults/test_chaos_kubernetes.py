@@ -7,25 +7,27 @@ from pathlib import Path
 
 import pytest
 
-from hybridsync.embedded import MongoServer
-from tests.fakes.kube_api import kube_api
+from tests.administered_mongo import AdministeredMongo
+from tests.faults.chaos.clock import Clock
 from tests.faults.chaos.episode import run
-from tests.faults.chaos.kubernetes_faults import KUBERNETES_FAULTS
-from tests.faults.chaos.kubernetes_stage import TYPES, KubernetesStage
+from tests.faults.chaos.kubernetes.api import changeable_kube_api
+from tests.faults.chaos.kubernetes.faults import KUBERNETES_FAULTS
+from tests.faults.chaos.kubernetes.namespaces import NAMESPACE_OUTSIDERS, NamespacesStage
+from tests.faults.chaos.kubernetes.stage import TYPES, KubernetesStage
 from tests.faults.chaos.verdict import assert_clean
 
-SEED = 1617
+SEED = 13
 """One whose first episodes have every kind of fault."""
 
 EPISODES = 3
-STEPS = 7
+STEPS = 10
 PACE = 0.3
 
 
 @pytest.fixture
-def stage(own_mongodb: MongoServer, tmp_path: Path) -> Iterator[KubernetesStage]:
-    with kube_api(*TYPES) as api:
-        yield KubernetesStage(api, own_mongodb, tmp_path)
+def stage(administered_mongodb: AdministeredMongo, own_clock: Clock, tmp_path: Path) -> Iterator[KubernetesStage]:
+    with changeable_kube_api(*TYPES) as api:
+        yield KubernetesStage(api, administered_mongodb, own_clock, tmp_path)
 
 
 @pytest.mark.timeout(600)
@@ -37,6 +39,17 @@ def test_after_every_kind_of_fault_the_mirror_is_equal_and_no_claim_was_false(st
     )
 
     assert_clean(report, EPISODES)
+
+
+@pytest.mark.timeout(600)
+def test_after_rights_in_some_namespaces_were_withdrawn_and_given_back_the_mirror_is_equal(
+    administered_mongodb: AdministeredMongo, own_clock: Clock, tmp_path: Path
+) -> None:
+    with changeable_kube_api(*TYPES) as api:
+        stage = NamespacesStage(api, administered_mongodb, own_clock, tmp_path)
+        report = run(stage, NAMESPACE_OUTSIDERS, 1, enough=lambda report: len(report.outcomes) == 2, tell=print)
+
+    assert_clean(report, 2)
 
 
 def test_a_run_finds_a_lost_change_a_phantom_a_wrong_value_and_a_false_claim(stage: KubernetesStage) -> None:

@@ -8,11 +8,18 @@ from itertools import islice
 import pytest
 
 from tests.faults.chaos.faults import KILLED_IN_SWEEP
-from tests.faults.chaos.kubernetes_faults import KUBERNETES_FAULTS
+from tests.faults.chaos.kubernetes.faults import KUBERNETES_FAULTS
+from tests.faults.chaos.kubernetes.namespaces import NAMESPACES_FAULTS
+from tests.faults.chaos.publishing.faults import PUBLISHING_FAULTS
 from tests.faults.chaos.schedule import Kind, Step, Target, episodes, kind, may_hold_both
-from tests.faults.chaos.zookeeper_faults import ZOOKEEPER_FAULTS
+from tests.faults.chaos.zookeeper.faults import ZOOKEEPER_FAULTS
 
-DECKS = {"zookeeper": list(ZOOKEEPER_FAULTS), "kubernetes": list(KUBERNETES_FAULTS)}
+DECKS = {
+    "zookeeper": list(ZOOKEEPER_FAULTS),
+    "kubernetes": list(KUBERNETES_FAULTS),
+    "namespaces": list(NAMESPACES_FAULTS),
+    "publishing": list(PUBLISHING_FAULTS),
+}
 
 decks = pytest.mark.parametrize("kinds", DECKS.values(), ids=DECKS.keys())
 
@@ -52,11 +59,11 @@ def test_every_kind_holds_something_and_has_words_of_its_own(kinds: Sequence[Kin
     assert len({str(kind) for kind in kinds}) == len(kinds)
 
 
-@pytest.mark.parametrize("target", [Target.SOURCE, Target.SOURCE_LINK, Target.MONGODB_LINK, Target.SERVICE])
+@pytest.mark.parametrize("target", [Target.SOURCE, Target.SOURCE_LINK, Target.SINK_LINK, Target.SERVICE])
 def test_a_fault_that_changes_the_source_is_not_drawn_while_that_is_away(target: Target) -> None:
     assert not may_hold_both(kind("away", target), KILLED_IN_SWEEP)
 
 
 def test_two_faults_of_different_things_may_come_at_once() -> None:
-    assert may_hold_both(kind("stalled", Target.SOURCE_LINK), kind("killed", Target.MONGODB))
-    assert may_hold_both(kind("killed", Target.MONGODB), KILLED_IN_SWEEP)
+    assert may_hold_both(kind("stalled", Target.SOURCE_LINK), kind("killed", Target.SINK))
+    assert may_hold_both(kind("killed", Target.SINK), KILLED_IN_SWEEP)

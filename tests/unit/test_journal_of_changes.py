@@ -90,14 +90,14 @@ def test_both_outcomes_are_allowed_until_it_is_known_which_it_was(
     with pytest.raises(ConnectionLoss):
         write(journal)
     assert journal.unresolved == [PATH]
-    assert journal.violations(later(), {PATH: 1}) == []
-    assert journal.violations(later(), mirror_after) == []
+    assert journal.violations(later(), {PATH: 1}) == {}
+    assert journal.violations(later(), mirror_after) == {}
 
     journal.resolve()
 
     assert journal.unresolved == []
     right, wrong = (mirror_after, {PATH: 1}) if happened else ({PATH: 1}, mirror_after)
-    assert journal.violations(later(), right) == []
+    assert journal.violations(later(), right) == {}
     assert len(journal.violations(later(), wrong)) == 1
     assert journal.writes == (2 if happened else 1)
 
@@ -121,7 +121,7 @@ def test_what_was_over_before_is_forgotten_and_what_is_there_is_not(server: Flak
 
     journal.forget_before(later())
 
-    assert journal.violations(later(), {PATH: 3}) == []
+    assert journal.violations(later(), {PATH: 3}) == {}
     assert len(journal.violations(later(), {PATH: 2})) == 1
     assert journal.exists(PATH)
     assert journal.writes == 3

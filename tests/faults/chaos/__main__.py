@@ -9,40 +9,76 @@ import random
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
-from hybridsync.embedded import MongoServer, ZooKeeperServer
-from tests.fakes.kube_api import kube_api
+from tests.administered_mongo import AdministeredMongo
+from tests.faults.chaos.clock import Clock
 from tests.faults.chaos.episode import Told, run
-from tests.faults.chaos.kubernetes_faults import KUBERNETES_FAULTS
-from tests.faults.chaos.kubernetes_stage import TYPES, KubernetesStage
+from tests.faults.chaos.faults import Faults, S
+from tests.faults.chaos.kubernetes.api import changeable_kube_api
+from tests.faults.chaos.kubernetes.faults import KUBERNETES_FAULTS
+from tests.faults.chaos.kubernetes.namespaces import NAMESPACES_FAULTS, NamespacesStage
+from tests.faults.chaos.kubernetes.stage import TYPES, KubernetesStage
+from tests.faults.chaos.publishing.faults import PUBLISHING_FAULTS
+from tests.faults.chaos.publishing.stage import PublishingStage
 from tests.faults.chaos.report import Enough, Report
-from tests.faults.chaos.zookeeper_faults import ZOOKEEPER_FAULTS
-from tests.faults.chaos.zookeeper_stage import ZooKeeperStage
+from tests.faults.chaos.zookeeper.faults import ZOOKEEPER_FAULTS
+from tests.faults.chaos.zookeeper.server import ChangeableZooKeeper
+from tests.faults.chaos.zookeeper.stage import ZooKeeperStage
 
 FIRST_SEEDS = 1_000_000
 
 
-class Run(Protocol):
-    """A run of one pair: brings up the source in `directory`, beside a MongoDB that is there."""
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A run that was asked for: `directory` and what is in it, and what every pair's run is told."""
 
-    def __call__(self, directory: Path, mongodb: MongoServer, seed: int, enough: Enough, tell: Told) -> Report: ...
+    directory: Path
+    mongodb: AdministeredMongo
+    clock: Clock
+    seed: int
+    enough: Enough
+    tell: Told
+    only: str
+
+    def run(self, stage: S, faults: Faults[S]) -> Report:
+        """Runs it on this stage."""
+        wanted = {kind: fault for kind, fault in faults.items() if self.only in kind.words}
+        return run(stage, wanted, self.seed, enough=self.enough, tell=self.tell)
 
 
-def zookeeper(directory: Path, mongodb: MongoServer, seed: int, enough: Enough, tell: Told) -> Report:
+def zookeeper(order: Order) -> Report:
     """ZooKeeper → MongoDB."""
-    with ZooKeeperServer(directory / "zookeeper") as server:
-        return run(ZooKeeperStage(server, mongodb), ZOOKEEPER_FAULTS, seed, enough=enough, tell=tell)
+    with ChangeableZooKeeper(order.directory / "zookeeper") as server:
+        return order.run(ZooKeeperStage(server, order.mongodb, order.clock), ZOOKEEPER_FAULTS)
 
 
-def kubernetes(directory: Path, mongodb: MongoServer, seed: int, enough: Enough, tell: Told) -> Report:
+def kubernetes(order: Order) -> Report:
     """Kubernetes → MongoDB."""
-    with kube_api(*TYPES) as api:
-        return run(KubernetesStage(api, mongodb, directory), KUBERNETES_FAULTS, seed, enough=enough, tell=tell)
+    with changeable_kube_api(*TYPES) as api:
+        return order.run(KubernetesStage(api, order.mongodb, order.clock, order.directory), KUBERNETES_FAULTS)
 
 
-PAIRS: dict[str, Run] = {"zookeeper": zookeeper, "kubernetes": kubernetes}
+def namespaces(order: Order) -> Report:
+    """Kubernetes → MongoDB, with a list of namespaces."""
+    with changeable_kube_api(*TYPES) as api:
+        return order.run(NamespacesStage(api, order.mongodb, order.clock, order.directory), NAMESPACES_FAULTS)
+
+
+def publishing(order: Order) -> Report:
+    """MongoDB → ZooKeeper."""
+    with ChangeableZooKeeper(order.directory / "zookeeper") as server:
+        return order.run(PublishingStage(order.mongodb, server, order.clock), PUBLISHING_FAULTS)
+
+
+PAIRS: dict[str, Callable[[Order], Report]] = {
+    "zookeeper": zookeeper,
+    "kubernetes": kubernetes,
+    "namespaces": namespaces,
+    "publishing": publishing,
+}
 
 
 def main() -> int:
@@ -61,10 +97,11 @@ def main() -> int:
 
     with (
         tempfile.TemporaryDirectory(prefix="hybridsync-chaos-") as directory,
-        MongoServer(Path(directory, "mongodb")) as mongodb,
+        AdministeredMongo(Path(directory, "mongodb")) as mongodb,
     ):
         play = PAIRS[arguments.pair]
-        report = play(Path(directory), mongodb, seed, enough, lambda line: print(line, flush=True))
+        clock, only = Clock(Path(directory)), arguments.only
+        report = play(Order(Path(directory), mongodb, clock, seed, enough, lambda line: print(line, flush=True), only))
     file: Path = arguments.report or Path("build", f"chaos-{arguments.pair}-{seed}.md")
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(report.text(), encoding="utf-8")
@@ -81,6 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--pair", choices=PAIRS, default="zookeeper", help="what is broken (default zookeeper)")
     parser.add_argument("--minutes", type=float, default=30.0, help="no new episode after so many (default 30)")
     parser.add_argument("--episodes", type=int, help="end after so many episodes")
+    parser.add_argument("--only", default="", help="draw only the kinds whose words contain this")
     parser.add_argument("--seed", type=int, help="replays the schedule of an earlier run (default: a random one)")
     parser.add_argument("--report", type=Path, help="file of the report (default build/chaos-PAIR-SEED.md)")
     return parser

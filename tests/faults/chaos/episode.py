@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 
@@ -51,7 +52,7 @@ def run(
 def _play(stage: S, faults: Faults[S], episode: Episode, before_comparison: Callable[[S], None]) -> Outcome:
     outcome = Outcome(episode)
     before = stage.scene.journal.writes
-    answers, promises = stage.answers, stage.promises
+    answers, promises, unnoticed, excused = stage.answers, stage.promises, stage.unnoticed, stage.excused
     stage.writer.reseed(episode.seed)
     for step in episode.steps:
         stage.hold(step.rest)
@@ -61,6 +62,8 @@ def _play(stage: S, faults: Faults[S], episode: Episode, before_comparison: Call
     stage.renew_recorder()
     outcome.changes = stage.scene.journal.writes - before
     outcome.answers, outcome.promises = stage.answers - answers, stage.promises - promises
+    outcome.unnoticed, outcome.excused = stage.unnoticed - unnoticed, stage.excused - excused
+    outcome.longest_unnoticed, stage.longest_unnoticed = stage.longest_unnoticed, 0.0
     outcome.stale_claims, stage.claims = stage.claims, []
     outcome.crashes, stage.crashes = [*stage.crashes, *stage.writer.errors], []
     log, stage.log = stage.log, []
@@ -78,19 +81,31 @@ def _do(stage: S, faults: Faults[S], step: Step) -> None:
 
 
 def _compare(stage: S, outcome: Outcome, before_comparison: Callable[[S], None]) -> None:
-    """In step while the writer goes on, then equal at rest."""
+    """In step while the writer goes on, then equal at rest.
+
+    Where an outsider did what only a comparison finds, the service makes one in between.
+    """
     started = time.monotonic()
     try:
         stage.wait_in_sync(CONVERGE_SECONDS)
+        seconds = time.monotonic() - started
+        if stage.allowances.awaits_comparison:
+            stage.wait_compared(CONVERGE_SECONDS)
     except AssertionError as error:
         stage.crashes.append(str(error))
         return
-    outcome.seconds = time.monotonic() - started
+    outcome.seconds = seconds
     with stage.writer.held():
         resolved = now()
         stage.wait_in_sync(CONVERGE_SECONDS)
         before_comparison(stage)
-        outcome.compared(stage.differences())
+        found = stage.differences()
+        left = stage.allowances.unnoticed_seconds
+        if found and left > 0:  # what it says may still rest on what was there before
+            threading.Event().wait(left)
+            stage.wait_in_sync(CONVERGE_SECONDS)
+            found = stage.differences()
+        outcome.compared(found)
     stage.scene.journal.forget_before(resolved)
 
 

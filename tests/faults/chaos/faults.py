@@ -1,6 +1,6 @@
 """What a fault does: one function each, a context manager that begins it and ends it again.
 
-Here are those that every pair has: of connections, of MongoDB and of hybridsync. What a function waits for may
+Here are those that every pair has: of connections, MongoDB, hybridsync and its clock. What a function waits for may
 never come, because another fault is in its way: every wait has an end, and nothing here decides whether the
 service is right.
 """
@@ -9,8 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
 from typing import TypeAlias, TypeVar
 
+from tests.faults.chaos.clock import stepped
+from tests.faults.chaos.rights import ALL, WRITING
 from tests.faults.chaos.schedule import Kind, Step, Target, kind
 from tests.faults.chaos.stage import Stage
 from tests.proxy import TcpProxy
@@ -23,10 +26,13 @@ LONG_SECONDS = 8.0
 """The longest wait for something that a fault wants to meet."""
 
 SYNC_DELAY_SECONDS = 0.15
-"""Of MongoDB, so that a full sync is long enough to be met."""
+"""Of the sink, so that a full sync is long enough to be met."""
 
-LATE_SECONDS = 4.0
-"""Of MongoDB, so that a dead service has writes under way. Some arrive when its successor has compared everything."""
+_QUESTION_SECONDS = 1.0
+"""Several times the interval of proofs."""
+
+STEPS_OF_THE_CLOCK = (timedelta(seconds=3), timedelta(minutes=7), timedelta(hours=30))
+"""The last is longer than a mirror stays fresh."""
 
 
 # -- connections ----------------------------------------------------------------------------------
@@ -81,16 +87,18 @@ def link_faults(name: str, link: Target, proxy: Callable[[Stage], TcpProxy]) -> 
 
 @contextmanager
 def _mongodb_frozen(stage: Stage, step: Step) -> Iterator[None]:
-    stage.mongodb.pause()
-    yield
-    stage.mongodb.resume()
+    with stage.no_write_to_mongodb():
+        stage.mongodb.pause()
+        yield
+        stage.mongodb.resume()
 
 
 @contextmanager
 def _mongodb_killed(stage: Stage, step: Step) -> Iterator[None]:
-    stage.mongodb.kill()
-    yield
-    stage.mongodb.start()
+    with stage.no_write_to_mongodb():
+        stage.mongodb.kill()
+        yield
+        stage.mongodb.start()
 
 
 # -- hybridsync -----------------------------------------------------------------------------------
@@ -108,17 +116,17 @@ def _killed_in_sweep(stage: Stage, step: Step) -> Iterator[None]:
 def _killed_during(stage: Stage, *, fell: bool, met: Callable[[], object]) -> Iterator[None]:
     """Makes a full sync with much to do, slows it down, and kills the service when the moment is met."""
     scene = stage.scene
-    scene.source_proxy.refuse()
+    stage.source_link.refuse()
     if not fell:
         stage.grow_or_fell_bulk(fell=True)
     stage.grow_or_fell_bulk(fell=fell)
     stage.lose_history()
     ended = len(scene.service.logged("full sync completed"))
-    scene.mongo_proxy.delay(SYNC_DELAY_SECONDS)
-    scene.source_proxy.accept_again()
+    stage.sink_link.delay(SYNC_DELAY_SECONDS)
+    stage.source_link.accept_again()
     stage.until(lambda: met() or len(scene.service.logged("full sync completed")) > ended, LONG_SECONDS)
     with stage.without_service(stage.kill_service):
-        scene.mongo_proxy.delay(0.0)
+        stage.sink_link.delay(0.0)
         yield
 
 
@@ -130,8 +138,8 @@ def _progress(stage: Stage, *names: str) -> bool:
 @contextmanager
 def _killed_while_slow(stage: Stage, step: Step) -> Iterator[None]:
     """What it has sent is still on its way when it dies."""
-    proxy = stage.scene.mongo_proxy
-    proxy.delay(LATE_SECONDS)
+    proxy = stage.sink_link
+    proxy.delay(stage.late_seconds)
     stage.hold(step.seconds)
     with stage.without_service(stage.kill_service):
         proxy.delay(0.0)
@@ -146,22 +154,50 @@ def _triggered(stage: Stage, step: Step) -> Iterator[None]:
     yield
 
 
+def _size(step: Step) -> timedelta:
+    return STEPS_OF_THE_CLOCK[step.count % len(STEPS_OF_THE_CLOCK)]
+
+
+@contextmanager
+def _stepped_while_asking(stage: Stage, step: Step) -> Iterator[None]:
+    """The question is on its way, its answer is held back; the clock is set, and the answer comes."""
+    link = stage.source_link
+    link.stall("to_client")
+    stage.hold(_QUESTION_SECONDS)
+    with stepped(stage.clock, -_size(step)):
+        link.resume()
+        yield
+
+
 KILLED_IN_SWEEP = kind(
-    "hybridsync killed in a sweep", Target.SERVICE, Target.MONGODB_LINK, Target.SOURCE, Target.SOURCE_LINK
+    "hybridsync killed in a sweep", Target.SERVICE, Target.SINK_LINK, Target.SOURCE, Target.SOURCE_LINK
 )
 
-MONGODB_AND_SERVICE_FAULTS: Faults[Stage] = {
-    **link_faults("MongoDB", Target.MONGODB_LINK, lambda stage: stage.scene.mongo_proxy),
-    kind("MongoDB paused", Target.MONGODB): _mongodb_frozen,
-    kind("MongoDB killed and started", Target.MONGODB): _mongodb_killed,
+
+def mongodb_faults(link: Target, server: Target) -> Faults[Stage]:
+    """Those of MongoDB and of the connection to it, and what is done to its user; it is the source or the sink."""
+    return {
+        **link_faults("MongoDB", link, lambda stage: stage.scene.mongo_proxy),
+        kind("MongoDB paused", server): _mongodb_frozen,
+        kind("MongoDB killed and started", server): _mongodb_killed,
+        kind("MongoDB: rights to write withdrawn", server): lambda stage, _: stage.rights.withdrawn(WRITING),
+        kind("MongoDB: all rights withdrawn", server): lambda stage, _: stage.rights.withdrawn(ALL),
+        kind("MongoDB: user dropped and made again", server): lambda stage, _: stage.rights.no_user(),
+    }
+
+
+SERVICE_FAULTS: Faults[Stage] = {
     kind("hybridsync killed and started", Target.SERVICE): lambda stage, _: stage.without_service(stage.kill_service),
     kind("hybridsync killed in a full sync", *KILLED_IN_SWEEP.holds): lambda stage, _: _killed_during(
         stage, fell=False, met=lambda: _progress(stage, "inserted", "updated")
     ),
     KILLED_IN_SWEEP: _killed_in_sweep,
-    kind("hybridsync killed with writes under way", Target.SERVICE, Target.MONGODB_LINK): _killed_while_slow,
+    kind("hybridsync killed with writes under way", Target.SERVICE, Target.SINK_LINK): _killed_while_slow,
     kind("hybridsync terminated and started", Target.SERVICE): lambda stage, _: stage.without_service(
         stage.terminate_service
     ),
     kind("full sync triggered", Target.SERVICE): _triggered,
+    kind("clock stepped back", Target.CLOCK): lambda stage, step: stepped(stage.clock, -_size(step)),
+    kind("clock stepped forward", Target.CLOCK): lambda stage, step: stepped(stage.clock, _size(step)),
+    kind("clock stepped back while a proof is waited for", Target.CLOCK, Target.SOURCE_LINK): _stepped_while_asking,
 }

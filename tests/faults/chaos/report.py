@@ -15,13 +15,17 @@ _MOST_LINES = 40
 class Outcome:
     """One episode. `seconds`: from the end of the faults until in sync; `None` when that never came.
 
-    `log`: what the services wrote, kept when something was found.
+    `unnoticed`, `excused`: promises that were wrong about something and were allowed to be, see `Allowances`;
+    `longest_unnoticed`: in seconds. `log`: what the services wrote, kept when something was found.
     """
 
     episode: Episode
     changes: int = 0
     answers: int = 0
     promises: int = 0
+    unnoticed: int = 0
+    excused: int = 0
+    longest_unnoticed: float = 0.0
     seconds: float | None = None
     lost: list[str] = field(default_factory=list)
     phantom: list[str] = field(default_factory=list)
@@ -73,6 +77,9 @@ class Report:
             ("changes made", sum(outcome.changes for outcome in done)),
             ("answers checked", sum(outcome.answers for outcome in done)),
             ("promises compared with the mirror", sum(outcome.promises for outcome in done)),
+            ("of them about what was not noticed so far", sum(outcome.unnoticed for outcome in done)),
+            ("of them about what is named, or left to a comparison", sum(outcome.excused for outcome in done)),
+            ("longest until noticed", f"{max((outcome.longest_unnoticed for outcome in done), default=0.0):.2f} s"),
             ("lost", sum(len(outcome.lost) for outcome in done)),
             ("phantom", sum(len(outcome.phantom) for outcome in done)),
             ("stale claims", sum(len(outcome.stale_claims) for outcome in done)),

@@ -23,10 +23,11 @@ class Target(StrEnum):
     """What a fault takes hold of. Two faults at once never share a target."""
 
     SOURCE_LINK = "the connection to the source"
-    MONGODB_LINK = "the connection to MongoDB"
+    SINK_LINK = "the connection to the sink"
     SOURCE = "the source"
-    MONGODB = "MongoDB"
+    SINK = "the sink"
     SERVICE = "hybridsync"
+    CLOCK = "the clock of hybridsync"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,10 @@ class Kind:
 def kind(words: str, *holds: Target) -> Kind:
     """A kind of fault."""
     return Kind(words, frozenset(holds))
+
+
+EVERYTHING = tuple(Target)
+"""For a fault that is judged by what the service notices: nothing else may keep it from that."""
 
 
 @dataclass(frozen=True, slots=True)

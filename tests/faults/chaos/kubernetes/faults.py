@@ -7,14 +7,16 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 from tests.fakes.kube_api import DEPLOYMENTS, Refusal
-from tests.faults.chaos.faults import LONG_SECONDS, MONGODB_AND_SERVICE_FAULTS, Faults, link_faults
-from tests.faults.chaos.kubernetes_stage import KubernetesStage
+from tests.faults.chaos.faults import LONG_SECONDS, SERVICE_FAULTS, Faults, link_faults, mongodb_faults
+from tests.faults.chaos.kubernetes.outsiders import KUBERNETES_OUTSIDERS
+from tests.faults.chaos.kubernetes.stage import KubernetesStage
+from tests.faults.chaos.mirror_outsiders import MIRROR_OUTSIDERS
 from tests.faults.chaos.schedule import Direction, Kind, Step, Target, kind
 
 Fault = Callable[[KubernetesStage, Step], AbstractContextManager[None]]
 
 _INSTANT_CLOSES = 4
-_VERBS: dict[Direction, tuple[str, ...]] = {
+VERBS: dict[Direction, tuple[str, ...]] = {
     "both": ("list", "watch", "get"),
     "to_server": ("watch",),
     "to_client": ("list",),
@@ -33,7 +35,7 @@ def _noticed(stage: KubernetesStage) -> Iterator[None]:
 @contextmanager
 def _half_open(stage: KubernetesStage, step: Step) -> Iterator[None]:
     """Stalled: nothing says that the connection is gone."""
-    proxy = stage.scene.source_proxy
+    proxy = stage.source_link
     with _noticed(stage):
         proxy.stall("both" if step.direction == "both" else "to_client")
         yield
@@ -75,11 +77,11 @@ def _compacted(*, as_http: bool) -> Fault:
     @contextmanager
     def fault(stage: KubernetesStage, step: Step) -> Iterator[None]:
         """While the service is away; how that is told stays so until the next one comes."""
-        stage.scene.source_proxy.refuse()
+        stage.source_link.refuse()
         yield
         stage.api.gone_as_http = as_http
         stage.lose_history()
-        stage.scene.source_proxy.accept_again()
+        stage.source_link.accept_again()
 
     return fault
 
@@ -112,7 +114,7 @@ def _refused(refusal: Refusal) -> Fault:
     @contextmanager
     def fault(stage: KubernetesStage, step: Step) -> Iterator[None]:
         """For as long as it lasts; watches are ended and a full sync asked for, so that something is refused."""
-        verbs = [(verb, DEPLOYMENTS.plural) for verb in _VERBS[step.direction]]
+        verbs = [(verb, DEPLOYMENTS.plural) for verb in VERBS[step.direction]]
         stage.api.do(lambda: stage.api.refused.update(dict.fromkeys(verbs, refusal)))
         stage.api.end_watches()
         stage.trigger()
@@ -143,7 +145,7 @@ _ALL_BUT_MONGODB = (Target.SOURCE, Target.SOURCE_LINK, Target.SERVICE)
 """Undisturbed, so that what is to be noticed is nothing else."""
 
 KUBERNETES_FAULTS: Faults[KubernetesStage] = {
-    **link_faults("API server", Target.SOURCE_LINK, lambda stage: stage.scene.source_proxy),
+    **link_faults("API server", Target.SOURCE_LINK, lambda stage: stage.source_link),
     kind("API server connection half open", *_ALL_BUT_MONGODB): _half_open,
     kind("watches ended in good order", Target.SOURCE): lambda stage, _: _before_and_after(stage.api.end_watches),
     kind("watches cut", Target.SOURCE): lambda stage, _: _before_and_after(stage.api.cut_watches),
@@ -154,5 +156,8 @@ KUBERNETES_FAULTS: Faults[KubernetesStage] = {
     kind("history compacted under a listing", Target.SOURCE): _compacted_under_a_listing(offers_rest=True),
     kind("listing broken off by a compaction", Target.SOURCE): _compacted_under_a_listing(offers_rest=False),
     **_refusals(),
-    **MONGODB_AND_SERVICE_FAULTS,
+    **KUBERNETES_OUTSIDERS,
+    **mongodb_faults(Target.SINK_LINK, Target.SINK),
+    **MIRROR_OUTSIDERS,
+    **SERVICE_FAULTS,
 }

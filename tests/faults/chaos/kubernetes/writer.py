@@ -11,11 +11,11 @@ from typing import Any
 
 from tests.fakes.kube_api import KubeApi
 from tests.fakes.kube_store import Object
-from tests.faults.chaos.kubernetes_journal import KubernetesJournal
+from tests.faults.chaos.kubernetes.journal import KubernetesJournal
 from tests.faults.chaos.writer import Act, Writer
 
 _NAMES = 400
-_NAMESPACES = 30
+_TEAMS = 30
 _OBJECTS = 12
 _BURST = 120
 # Around "/" and "-" in the order of bytes: what is listed in one order has its keys in another.
@@ -26,9 +26,12 @@ _DEEP = 120
 
 
 class KubernetesWriter(Writer):
-    """See `Writer`. Writes what it tells the journal, and objects of `other`, which nobody mirrors."""
+    """See `Writer`. Writes what it tells the journal, and objects of `other`, which nobody mirrors.
 
-    def __init__(self, journal: KubernetesJournal, api: KubeApi, other: str, seed: int) -> None:
+    `teams`: how many namespaces come and go.
+    """
+
+    def __init__(self, journal: KubernetesJournal, api: KubeApi, other: str, seed: int, teams: int = _TEAMS) -> None:
         super().__init__(seed)
         self._journal = journal
         self._api = api
@@ -37,7 +40,12 @@ class KubernetesWriter(Writer):
             f"one{self._random.choice(_NAMESPACE_SUFFIXES)}/web-{number}{self._random.choice(_SUFFIXES)}"
             for number in range(_NAMES)
         ]
-        self._namespaces = [f"team-{number}{self._random.choice(_NAMESPACE_SUFFIXES)}" for number in range(_NAMESPACES)]
+        self._namespaces = [f"team-{number}{self._random.choice(_NAMESPACE_SUFFIXES)}" for number in range(teams)]
+
+    @property
+    def namespaces(self) -> list[str]:
+        """Those it writes in."""
+        return sorted({key.split("/")[0] for key in self._lone} | set(self._namespaces))
 
     @property
     def _actions(self) -> list[tuple[Act, int]]:

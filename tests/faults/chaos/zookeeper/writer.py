@@ -25,13 +25,13 @@ _VALUES = (b"", b'{"n": %d}', b"[%d]", b"text %d", b"\xff\x00%d", b'{"n": %d, "n
 
 
 class ZooKeeperWriter(Writer):
-    """See `Writer`. Writes what it tells the journal."""
+    """See `Writer`. Writes what it tells the journal. `trees`: the tops of small subtrees."""
 
     def __init__(self, journal: Journal, seed: int) -> None:
         super().__init__(seed)
         self._journal = journal
         self._lone = [f"{journal.root}/one-{number}{self._suffix()}" for number in range(_NAMES)]
-        self._trees = [f"{journal.root}/tree-{number}{self._suffix()}" for number in range(_TREES)]
+        self.trees = [f"{journal.root}/tree-{number}{self._suffix()}" for number in range(_TREES)]
 
     def _write(self) -> None:
         try:
@@ -81,7 +81,7 @@ class ZooKeeperWriter(Writer):
         self._journal.create(path, self._value())
 
     def _grow_tree(self) -> None:
-        top = self._pick(self._trees)
+        top = self._pick(self.trees)
         paths = [
             top,
             *(f"{top}/{number}" for number in range(6)),
@@ -101,11 +101,11 @@ class ZooKeeperWriter(Writer):
         return sorted((path for path in paths if self._journal.exists(path)), reverse=True)
 
     def _fell_tree(self) -> None:
-        for path in self._standing(self._pick(self._trees)):
+        for path in self._standing(self._pick(self.trees)):
             self._journal.delete(path)
 
     def _fell_tree_at_once(self) -> None:
-        self._journal.delete_all(self._standing(self._pick(self._trees)))
+        self._journal.delete_all(self._standing(self._pick(self.trees)))
 
     def _burst(self) -> None:
         for _ in range(_BURST):
