@@ -70,19 +70,19 @@ class KubeClient:
         return (await self.get_sized(path, params, seconds))[0]
 
     async def get_sized(
-        self, path: str, params: Params, seconds: float = ANSWER_SECONDS, accept: str = JSON
+        self, path: str, params: Params, seconds: float = ANSWER_SECONDS, accept: str = JSON, *, patient: bool = True
     ) -> tuple[Any, int]:
-        """The same, with the number of its bytes. `seconds`: for one answer, to its end."""
+        """The same, with the number of its bytes. `seconds`: for one answer, to its end.
+
+        `patient`: a busy server is asked again here; else the caller does so, see `waited`.
+        """
         limits = aiohttp.ClientTimeout(total=seconds, sock_connect=min(seconds, CONNECT_SECONDS))
-        async with self._asked(path, params, limits, accept) as response:
+        async with self._asked(path, params, limits, accept, patient=patient) as response:
             body = await response.read()
             try:
                 return json.loads(body), len(body)
             except (ValueError, RecursionError):
-                raise ListingFailed(
-                    f"{self.where}: answered 200 with {response.content_type} that is no JSON: "
-                    "a proxy or a login page answered for the API server"
-                ) from None
+                raise ListingFailed(f"{self.where}: {self._no_answer(response)}") from None
 
     @asynccontextmanager
     async def lines(self, path: str, params: Params, silence: float) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -93,7 +93,23 @@ class KubeClient:
         """
         limits = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=silence)
         async with self._asked(path, params, limits) as response:
+            if response.content_type == "text/html":
+                raise SourceDisconnected(f"{self.where}: {self._no_answer(response)}")
             yield self._split(response)
+
+    def _no_answer(self, response: aiohttp.ClientResponse) -> str:
+        what = f"answered 200 with {response.content_type} that is no JSON"
+        return f"{what}: a proxy or a login page answered for the API server"
+
+    async def waited(self, failure: ApiFailure, tries: int) -> bool:
+        """Whether the same may be asked again now: a server that is busy named the time. `tries`: so far."""
+        if not failure.busy or tries >= BUSY_TRIES:
+            return False
+        seconds = min(failure.retry_after or BUSY_SECONDS, LONGEST_BUSY_SECONDS)
+        if tries > 1:
+            self.trouble = f"{self.where}: it is busy ({failure}); asked again in {seconds:g} s"
+        await asyncio.sleep(seconds)
+        return True
 
     async def close(self) -> None:
         """Closes every connection. Never raises."""
@@ -130,7 +146,7 @@ class KubeClient:
 
     @asynccontextmanager
     async def _asked(
-        self, path: str, params: Params, limits: aiohttp.ClientTimeout, accept: str = JSON
+        self, path: str, params: Params, limits: aiohttp.ClientTimeout, accept: str = JSON, *, patient: bool = True
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         renewed = False
         tries = 0
@@ -149,14 +165,10 @@ class KubeClient:
             failure = await self._failure(response)
             if failure.code in (401, 403) and not renewed and await self._renew(sent_with, self._outdated(failure)):
                 renewed = True
-            elif failure.busy and tries + 1 < BUSY_TRIES:
-                tries += 1
-                seconds = min(failure.retry_after or BUSY_SECONDS, LONGEST_BUSY_SECONDS)
-                if tries > 1:
-                    self.trouble = f"{self.where}: it is busy ({failure}); asked again in {seconds:g} s"
-                await asyncio.sleep(seconds)
-            else:
-                self.trouble = None
+                continue
+            tries += 1
+            if not (patient and await self.waited(failure, tries)):
+                self.trouble = self.trouble if failure.busy else None
                 raise failure
         self.trouble = None
         try:

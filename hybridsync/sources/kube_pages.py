@@ -26,6 +26,9 @@ PAGE_BYTES = 8 * 2**20
 QUESTION_SECONDS = 15.0
 """For the answer to a LIST of one object, on which proofs wait."""
 
+QUESTIONS_AT_ONCE = 8
+"""Of one target. They never wait for the listings of others, which may be those of a server that does not answer."""
+
 TOO_NEW_TRIES = 5
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 """Source: API concepts, "Metadata-only fetches"."""
@@ -46,7 +49,7 @@ class Page(NamedTuple):
 
 
 class Pages:
-    """The pages of one target. `lists`: how many requests may be under way, with those of others.
+    """The pages of one target. `lists`: how many requests of listings may be under way, with those of others.
 
     `accept`: which form of the objects is asked for.
     """
@@ -56,6 +59,7 @@ class Pages:
         self._target = target
         self._lists = lists
         self._accept = accept
+        self._questions = asyncio.Semaphore(QUESTIONS_AT_ONCE)
 
     async def of(self, namespace: str, *, pause: float = 0.0) -> AsyncGenerator[Page, None]:
         """Every page of a namespace, with `pause` seconds between them.
@@ -66,7 +70,7 @@ class Pages:
         progress = Progress(f"{self._client.where}: LIST of {self._target}")
         while True:
             try:
-                page = await self._ask(namespace, self._target.selectors(limit=limit), token)
+                page = await self._ask(self._lists, namespace, self._target.selectors(limit=limit), token)
             except ApiFailure as failure:
                 if not (token and failure.expired and failure.continue_token):
                     raise self._error(failure, namespace) from None
@@ -90,7 +94,9 @@ class Pages:
         Raises `ListingFailed` and `SourceDisconnected`.
         """
         try:
-            return await self._ask(namespace, self._target.selectors(limit=1), "", QUESTION_SECONDS)
+            return await self._ask(
+                self._questions, namespace, self._target.selectors(limit=1), seconds=QUESTION_SECONDS
+            )
         except ApiFailure as failure:
             raise self._error(failure, namespace) from None
 
@@ -100,7 +106,7 @@ class Pages:
         own = f"metadata.name={name}"
         parameters["fieldSelector"] = f"{self._target.field_selector},{own}" if self._target.field_selector else own
         try:
-            page = await self._ask(namespace, parameters, "")
+            page = await self._ask(self._questions, namespace, parameters)
         except ApiFailure as failure:
             raise self._error(failure, namespace) from None
         return [{"kind": page.kind, **item} for item in page.items]
@@ -109,23 +115,29 @@ class Pages:
         return read_error(failure, self._client.where, "list", self._target, namespace)
 
     async def _ask(
-        self, namespace: str, parameters: dict[str, str | int], token: str, seconds: float = ANSWER_SECONDS
+        self,
+        room: asyncio.Semaphore,
+        namespace: str,
+        parameters: dict[str, str | int],
+        token: str = "",
+        seconds: float = ANSWER_SECONDS,
     ) -> Page:
         path = self._target.path(namespace)
         asked = parameters | ({"continue": token} if token else {})
-        for tries in range(TOO_NEW_TRIES):
+        tries = 0
+        while True:
+            tries += 1
             try:
-                async with self._lists:
-                    body, size = await self._client.get_sized(path, asked, seconds, self._accept)
-                break
+                async with room:  # and left while a busy server has others wait
+                    answer = await self._client.get_sized(path, asked, seconds, self._accept, patient=False)
+                return self._page(*answer)
             except ApiFailure as failure:
                 if failure.code == 406 and self._accept != JSON:
                     self._accept = JSON  # a server that serves whole objects only
-                    return await self._ask(namespace, parameters, token, seconds)
-                if not failure.too_new or tries + 1 == TOO_NEW_TRIES:
+                elif failure.too_new and tries < TOO_NEW_TRIES:
+                    await asyncio.sleep(failure.retry_after or 1.0)
+                elif failure.too_new or not await self._client.waited(failure, tries):
                     raise
-                await asyncio.sleep(failure.retry_after or 1.0)
-        return self._page(body, size)
 
     def _page(self, body: Any, size: int) -> Page:
         """What was answered, if it is a list of this type: anything else must not be taken for an empty one."""

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from hybridsync.dirty import DirtySet
 from hybridsync.errors import ListingFailed
 from hybridsync.kube_target import Target
 from hybridsync.model import Dirty, Listing, Put, Remove
 from hybridsync.sources.kube_shape import Shape
 from hybridsync.sources.kubernetes import KubernetesSource, kubernetes_source
 from hybridsync.status import InformerState
+from tests.eventually import eventually
 from tests.fakes.kube_answers import Refusal
 from tests.fakes.kube_api import DEPLOYMENTS, SECRETS, WIDGETS, KubeApi, kube_api
 from tests.kube_scene import Scene, running, synced
@@ -164,6 +166,37 @@ async def test_listings_of_all_resources_are_bounded_together(api: KubeApi, kube
     assert api.most_listing <= 2
     for source in sources:
         await source.close()
+
+
+async def test_proofs_never_wait_for_the_listings_of_others(api: KubeApi, kubeconfig: str) -> None:
+    fill(api, 3)
+    lists = asyncio.Semaphore(1)
+    source = kubernetes_source(TARGET, Shape(TARGET), kubeconfig, None, lists)
+    await source.connect()
+    await lists.acquire()
+    async with source.watch(DirtySet()) as watch:
+        await asyncio.wait_for(watch.probe(), 60)
+    await source.close()
+
+
+async def test_a_busy_server_leaves_the_listings_of_others_their_place(
+    api: KubeApi, kubeconfig: str, tmp_path: Path
+) -> None:
+    fill(api, 3)
+    lists = asyncio.Semaphore(1)
+    with kube_api(DEPLOYMENTS) as busy:
+        busy.refused["list", "deployments"] = Refusal(429, "TooManyRequests", headers={"Retry-After": "20"})
+        (tmp_path / "busy").mkdir()
+        waiting = kubernetes_source(TARGET, Shape(TARGET), busy.kubeconfig(tmp_path / "busy"), None, lists)
+        source = kubernetes_source(TARGET, Shape(TARGET), kubeconfig, None, lists)
+        listing = asyncio.create_task(anext(waiting.list(Listing())))
+        await eventually(lambda: busy.count("list") == 1, what="it is told to wait")
+        assert sum([len(batch.records) async for batch in source.list(Listing())]) == 3
+        assert not listing.done()
+        listing.cancel()
+        await asyncio.wait({listing})
+        await source.close()
+        await waiting.close()
 
 
 async def test_what_was_listed_is_not_overwritten_by_an_older_event(api: KubeApi, kubeconfig: str) -> None:

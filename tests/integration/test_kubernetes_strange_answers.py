@@ -13,6 +13,7 @@ import pytest
 from hybridsync.dirty import DirtySet
 from hybridsync.errors import ListingFailed, SourceDisconnected, SourceError
 from hybridsync.kube_target import Target
+from hybridsync.kubernetes import client
 from hybridsync.model import Dirty, Listing, Put, Remove
 from hybridsync.sources import kube_reader
 from hybridsync.sources.kube_shape import Shape
@@ -212,6 +213,42 @@ async def test_a_410_of_a_proxy_is_no_expiry(api: KubeApi, kubeconfig: str) -> N
         api.do(api.instead.clear)
         await it.level()
         assert (it.resource.counters.expiries, it.triggers, api.listings) == (0, [], 0)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (Instead(200), "answered 200 with text/html that is no JSON"),
+        (instead(200, {"type": "MODIFIED", "object": {"kind": "Deployment"}}), "broke off within an event"),
+        (Instead(200, '{"type": "MODIFIED", "object": {"kind": "Deployment"}}\n', "application/json"), "is no event"),
+        (Instead(200, '{"type": "ERROR", "object": "x"}\n', "application/json"), "0 without a Status"),
+        (Instead(200, "", "application/json"), "closed at once"),
+    ],
+    ids=["a login page", "half an event", "an event of nothing", "an error of nothing", "nothing"],
+)
+async def test_a_watch_that_brings_no_events_is_told_and_deletes_nothing(
+    api: KubeApi, kubeconfig: str, answer: Instead, words: str
+) -> None:
+    async with synced(Scene(api, kubeconfig, informer_max_reconnects=10_000)) as it:
+        before = it.held()
+        api.instead["watch", "deployments"] = answer
+        api.end_watches()
+        api.cut_watches()
+        await it.until(lambda: words in (it.resource.trouble or ""), "it is told")
+        assert it.held() == before
+        api.do(api.instead.clear)
+        await it.level()
+
+
+async def test_an_event_without_end_ends_the_watch(
+    api: KubeApi, kubeconfig: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with synced(Scene(api, kubeconfig, informer_max_reconnects=10_000)) as it:
+        monkeypatch.setattr(client, "LONGEST_LINE", 1000)
+        api.put("deployments", "prod", "web-0", spec={"text": "x" * 5_000_000})
+        await it.until(lambda: "more than an event can be" in (it.resource.trouble or ""), "it is told")
+        monkeypatch.undo()
+        await it.level()
 
 
 # -- listings that never end -----------------------------------------------------------------------
