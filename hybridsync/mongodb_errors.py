@@ -25,6 +25,7 @@ from pymongo.errors import (
 from hybridsync.errors import SinkError, SinkUnavailable
 
 DUPLICATE_KEY = 11000
+DOCUMENT_VALIDATION = 121
 
 _UNAUTHORIZED = 13
 _NAMESPACE_EXISTS = 48
@@ -85,7 +86,7 @@ _DOCUMENT = frozenset(
         55,  # InvalidDBRef
         56,  # EmptyFieldName
         57,  # DottedFieldName
-        121,  # DocumentValidationFailure
+        DOCUMENT_VALIDATION,
         10334,  # BSONObjectTooLarge
         17280,  # KeyTooLong, before 4.2
         17419,  # the result of an update is too large

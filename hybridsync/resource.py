@@ -151,7 +151,8 @@ class Resource:
     def in_sync(self) -> bool:
         """Whether source and mirror are equal as far as anybody can know, with no exception."""
         excepted = self._count(ExceptionKind.REFUSED) or self._count(ExceptionKind.UNREADABLE)
-        return self._keeper.completed and self._informer.in_sync and not excepted
+        away = self.source.trouble or self.sink.trouble
+        return self._keeper.completed and self._informer.in_sync and not excepted and not away
 
     @property
     def on_sync(self) -> list[Callable[[SyncResult], None]]:

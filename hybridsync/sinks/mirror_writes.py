@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
 from hybridsync.model import Applied, Put
-from hybridsync.mongodb_errors import DUPLICATE_KEY, one_line
+from hybridsync.mongodb_errors import DOCUMENT_VALIDATION, DUPLICATE_KEY, one_line
 from hybridsync.sinks.codec import MAX_DOCUMENT_BYTES, Document, DocumentCodec, PlainEncoding
 
 _new = tuple.__new__
@@ -28,6 +28,10 @@ Outcome: TypeAlias = Mapping[str, Any]
 
 nInserted, nUpserted, nMatched, nModified, nRemoved, writeErrors.
 """
+
+
+_RULES = frozenset({DUPLICATE_KEY, DOCUMENT_VALIDATION})
+"""Refusals by somebody's rule about this very document: another encoding would get round the rule, not obey it."""
 
 
 class PendingPut(NamedTuple):
@@ -101,7 +105,7 @@ def settle_puts(
         put = pending[error["index"]]
         if error["code"] == DUPLICATE_KEY and _is_of_the_key(error):
             again.append(put._replace(inserts=False))
-        elif (simpler := put.simplified(codec, synced_at)) is not None:
+        elif error["code"] not in _RULES and (simpler := put.simplified(codec, synced_at)) is not None:
             again.append(simpler)
         else:
             applied.failed[put.put.key] = one_line(f"MongoDB refused the document: {_why(error)}")
@@ -113,9 +117,9 @@ def nothing_but_inserted(count: int) -> Outcome:
     return {"nInserted": count, "nUpserted": 0, "nMatched": 0, "nModified": 0, "nRemoved": 0, "writeErrors": []}
 
 
-def nothing_but_refused(reason: str) -> Outcome:
+def nothing_but_refused(reason: str, code: int | None = None) -> Outcome:
     """The outcome of a bulk write of one put that was refused before it was tried."""
-    error = {"index": 0, "code": 0, "errmsg": reason}
+    error = {"index": 0, "code": code or 0, "errmsg": reason}
     return {**nothing_but_inserted(0), "writeErrors": [error]}
 
 

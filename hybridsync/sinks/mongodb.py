@@ -268,7 +268,7 @@ async def _outcome(write: Callable[[S], Awaitable[Outcome]], count: int, session
     except (PyMongoError, InvalidDocument) as error:
         if not is_about_document(error):
             raise
-        return None if count > 1 else nothing_but_refused(str(error))
+        return None if count > 1 else nothing_but_refused(str(error), getattr(error, "code", None))
 
 
 def _now() -> int:

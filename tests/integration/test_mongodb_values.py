@@ -14,7 +14,9 @@ from pymongo.database import Database
 
 from hybridsync.embedded import MongoServer
 from hybridsync.model import ANY, Applied, Put
+from hybridsync.sinks.mirror_writes import nothing_but_refused, prepare_puts, settle_puts
 from hybridsync.sinks.mongodb import MongoMirror
+from hybridsync.sinks.znode_codec import ZnodeCodec
 from tests.mirror_records import mirror, znode
 
 MIB = 1 << 20
@@ -71,19 +73,32 @@ async def test_hostile_values_are_stored_and_come_back(
         assert bytes_or_json(document) == expected
 
 
-async def test_a_document_the_server_refuses_is_stored_in_a_plainer_encoding(
+async def test_a_document_that_a_validator_refuses_is_not_slipped_past_it_in_another_encoding(
     mongo_uri: str, mongo_database: Database[dict[str, Any]]
 ) -> None:
     mongo_database.create_collection("mirror", validator={"value.forbidden": {"$exists": False}})
     records = [znode(f"/a/{number}", b'{"a": 1}') for number in range(1000)]
     records[617] = znode("/a/617", b'{"forbidden": 1}')
     async with mirror(mongo_uri) as sink:
-        assert await sink.apply([Put(record, None) for record in records]) == Applied(inserted=1000)
-        assert await sink.differing(records) == []
-        newer = [znode(record.key, record.value, mzxid=200) for record in records]
-        assert await sink.apply([Put(record, ANY) for record in newer]) == Applied(updated=1000)
-    plain = list(mongo_database["mirror"].find({"encoding": "utf8"}))
-    assert [(document["_id"], document["value"]) for document in plain] == [("/a/617", '{"forbidden": 1}')]
+        for replaces, counts in ((None, Applied(inserted=999)), (ANY, Applied(updated=999))):
+            applied = await sink.apply([Put(record, replaces) for record in records])
+            assert list(applied.failed) == ["/a/617"]
+            applied.failed.clear()
+            assert applied == counts
+        assert await sink.differing(records) == ["/a/617"]
+    assert mongo_database["mirror"].find_one({"_id": "/a/617"}) is None
+
+
+@pytest.mark.parametrize(("code", "stored"), [(15, True), (22, True), (121, False), (11000, False)])
+def test_what_a_server_cannot_hold_is_tried_in_a_plainer_encoding_and_what_a_rule_forbids_is_not(
+    code: int, stored: bool
+) -> None:
+    codec = ZnodeCodec("/a")
+    pending = prepare_puts(codec, [Put(znode("/a/1", b'{"a": 1}'), ANY)], 1000, 0).pending
+    error = {"index": 0, "code": code, "errmsg": "no", "keyPattern": {"value": 1}}
+    outcome = {**nothing_but_refused("no"), "writeErrors": [error]}
+    applied, again = settle_puts(codec, pending, outcome, 0)
+    assert ([one.put.key for one in again], list(applied.failed)) == ((["/a/1"], []) if stored else ([], ["/a/1"]))
 
 
 async def test_a_document_that_no_encoding_helps_fails_alone_and_says_why(
