@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from kazoo.exceptions import ThrottledOpError
 
 from hybridsync.embedded import ZooKeeperServer
+from hybridsync.embedded.ports import LOOPBACK
 from tests.administered_mongo import AdministeredMongo
 from tests.faults.chaos.clock import Clock
 from tests.faults.chaos.episode import run
 from tests.faults.chaos.verdict import assert_clean
 from tests.faults.chaos.zookeeper.faults import ZOOKEEPER_FAULTS
+from tests.faults.chaos.zookeeper.replies import ErringProxy
 from tests.faults.chaos.zookeeper.server import ChangeableZooKeeper
 from tests.faults.chaos.zookeeper.sessions import sessions
 from tests.faults.chaos.zookeeper.stage import ZooKeeperStage
@@ -66,3 +69,35 @@ def test_a_run_finds_a_lost_change_a_phantom_and_a_false_claim(stage: ZooKeeperS
 def test_the_password_of_a_session_follows_from_its_number(own_zookeeper: ZooKeeperServer) -> None:
     with connected(own_zookeeper.hosts) as client:
         assert sessions(own_zookeeper) == [client.client_id]
+
+
+def test_one_reply_becomes_an_error_and_the_connection_lives_on(changeable_zookeeper: ChangeableZooKeeper) -> None:
+    with ErringProxy(LOOPBACK, changeable_zookeeper.port) as proxy, connected(proxy.address) as client:
+        client.create("/one", b"1")
+        session = client.client_id
+        proxy.err(1)
+        with pytest.raises(ThrottledOpError):
+            client.get("/one")
+        assert client.get("/one")[0] == b"1"
+        assert client.client_id == session
+        assert (proxy.erred, proxy.connections) == (1, 1)
+
+
+def test_a_zookeeper_that_was_put_back_holds_what_it_held_and_counts_on_from_there(
+    changeable_zookeeper: ChangeableZooKeeper,
+) -> None:
+    with connected(changeable_zookeeper.hosts) as client:
+        client.create("/kept", b"1")
+    changeable_zookeeper.stop()
+    changeable_zookeeper.copy()
+    changeable_zookeeper.start()
+    with connected(changeable_zookeeper.hosts) as client:
+        client.set("/kept", b"2")
+        later = client.create("/gone", b"", include_data=True)[1].mzxid
+    changeable_zookeeper.kill()
+    changeable_zookeeper.put_back()
+    changeable_zookeeper.start()
+    with connected(changeable_zookeeper.hosts) as client:
+        assert client.get("/kept")[0] == b"1"
+        assert client.exists("/gone") is None
+        assert client.create("/again", b"", include_data=True)[1].mzxid <= later

@@ -29,6 +29,7 @@ class PublishingStage(Stage):
 
     pair = "publishing"
     scene: PublishingScene
+    writer: PublishingWriter
     late_seconds = 0.5
     """See `Stage`. A session with ZooKeeper would not survive more."""
 
@@ -133,6 +134,11 @@ class PublishingStage(Stage):
     def take_replies(self, count: int) -> None:
         """The next so many replies of ZooKeeper to the service are errors."""
         self.scene.other_proxy.err(count)
+
+    def restart_with_much_to_send(self) -> None:
+        """See `OnZooKeeper`: many large documents are changed while it is away."""
+        with self.without_zookeeper(self.zookeeper.stop), self.writer.held():
+            self.writer.change_large()
 
     @contextmanager
     def put_back(self) -> Iterator[None]:

@@ -11,6 +11,7 @@ from tests.faults.chaos.writer import Act, Writer
 
 _NUMBERS = 400
 _MANY = 12
+_LARGE = range(1, 41)
 _BURST = 120
 _SIGNS = ("-", "/", "%", " b", "é", "😀")
 
@@ -71,6 +72,10 @@ class PublishingWriter(Writer):
         for _ in range(_BURST):
             self._change_one()
 
+    def change_large(self) -> None:
+        """Changes many documents at once, each of some kilobytes. For who holds the writer."""
+        self._journal.put_all({number: {**self._document(number), "long": "y" * 5_000} for number in _LARGE})
+
     def _one(self) -> int:
         return int(self._pick(self._numbers))
 
@@ -88,4 +93,4 @@ class PublishingWriter(Writer):
             {"nested": {"list": [1, True, "1", {}, []], "b": {"a": self._random.randrange(100)}}},
         ]
         key = known[KEY] if known is not None else self._key(number)
-        return {KEY: key, SWITCH: True, "serial": self._serial, **self._random.choices(bodies, [8, 3, 1, 4])[0]}
+        return {KEY: key, SWITCH: True, "serial": self._serial, **self._random.choices(bodies, [8, 3, 3, 4])[0]}

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 from tests.proxy import Direction, TcpProxy
 
 THROTTLED = -127
-"""ZTHROTTLEDOP of ZooKeeper 3.7 and later: too many requests. kazoo has no name for it."""
+"""ZTHROTTLEDOP of ZooKeeper 3.7 and later: too many requests."""
 
 _HEADER = struct.Struct(">iqi")
 _LENGTH = struct.Struct(">i")

@@ -36,6 +36,9 @@ class OnZooKeeper(Protocol):
     def take_replies(self, count: int) -> None:
         """The next so many replies of ZooKeeper to the service are errors."""
 
+    def restart_with_much_to_send(self) -> None:
+        """ZooKeeper is restarted; what the service would send then in one request is more than `SMALL_BYTES`."""
+
     def put_back(self) -> AbstractContextManager[None]:
         """A copy is made; at the end of the block ZooKeeper holds what it held then."""
 
@@ -76,8 +79,7 @@ def _erring(stage: OnZooKeeper, step: Step) -> Iterator[None]:
 def _small_limit(stage: OnZooKeeper, step: Step) -> Iterator[None]:
     """It is restarted with a small limit, and with the usual one again."""
     stage.zookeeper.largest_request = SMALL_BYTES
-    with stage.without_zookeeper(stage.zookeeper.stop):
-        pass
+    stage.restart_with_much_to_send()
     yield
     stage.zookeeper.largest_request = 0
     with stage.without_zookeeper(stage.zookeeper.stop):

@@ -9,8 +9,11 @@ from pathlib import Path
 from hybridsync.embedded import ZooKeeperServer
 from tests.servers import SUPER_PASSWORD
 
-SMALL_BYTES = 131_072
-"""Of jute.maxbuffer. More than any transaction of the writer has, so that the server can read its own log."""
+SMALL_BYTES = 65_536
+"""Of jute.maxbuffer. More than any transaction of the writer has."""
+
+_OWN_LOG_BYTES = 100_000_000
+"""Beyond that, for what the server reads of its own log: it has larger transactions from before."""
 
 
 class ChangeableZooKeeper(ZooKeeperServer):
@@ -39,6 +42,7 @@ class ChangeableZooKeeper(ZooKeeperServer):
         options = ["-Dzookeeper.enforceQuota=true"]
         if self.largest_request:
             options.append(f"-Djute.maxbuffer={self.largest_request}")
+            options.append(f"-Dzookeeper.jute.maxbuffer.extrasize={_OWN_LOG_BYTES}")
         command = super()._command()
         at = command.index("-cp")
         return [*command[:at], *options, *command[at:]]

@@ -20,6 +20,7 @@ from tests.znodes import create_many, delete_many
 
 ROOT = "/services"
 _BULK = [f"{ROOT}/bulk", *(f"{ROOT}/bulk/{number}" for number in range(BULK_RECORDS))]
+_LONG = [f"{ROOT}/long", *(f"{ROOT}/long/{number}-{'n' * 200}" for number in range(800))]
 _SESSION_OVER_SECONDS = 8.0
 
 
@@ -112,6 +113,13 @@ class ZooKeeperStage(MirrorStage):
     def take_replies(self, count: int) -> None:
         """The next so many replies of ZooKeeper to the service are errors."""
         self.scene.other_proxy.err(count)
+
+    def restart_with_much_to_send(self) -> None:
+        """See `OnZooKeeper`: a full sync reads many znodes at once, whose names are long."""
+        if not self.zk.exists(_LONG[0]):
+            create_many(self.zk, _LONG, b"")
+        with self.without_zookeeper(self.zookeeper.stop):
+            pass
 
     @contextmanager
     def put_back(self) -> Iterator[None]:
