@@ -109,7 +109,7 @@ async def test_a_document_that_no_encoding_helps_fails_alone_and_says_why(
     async with mirror(mongo_uri) as sink:
         applied = await sink.apply(puts)
     assert applied == Applied(
-        inserted=999, failed={"/a/bad": "MongoDB refused the document: Document failed validation"}
+        inserted=999, failed={"/a/bad": "MongoDB refused the document: Document failed validation (code 121)"}
     )
 
 
