@@ -147,6 +147,7 @@ def resource_json(status: ResourceStatus) -> Json:
         "confirmedAt": iso(status.confirmed_at),
         "gapSince": iso(status.gap_since),
         "decision": None if status.decision is None else decision_json(status.decision),
+        "exceptions": exceptions_json(status.exceptions),
         "informer": {
             "state": status.informer_state.value,
             "since": iso(status.informer_since),
@@ -156,7 +157,6 @@ def resource_json(status: ResourceStatus) -> Json:
         "progress": None if status.progress is None else progress_json(status.progress),
         "lastResult": None if status.last_result is None else result_json(status.last_result),
         "lastVerify": None if status.last_verify is None else verify_json(status.last_verify),
-        "exceptions": exceptions_json(status.exceptions),
         "invalid": invalid_json(status.exceptions),
     }
 

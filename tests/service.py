@@ -184,6 +184,17 @@ class Service:
         since = newer_than or datetime.now(UTC)
         wait_until(lambda: self._is_in_sync(since), f"{self.url} is in sync and confirmed after {since}", seconds)
 
+    def wait_confirmed(self, seconds: float = PATIENCE_SECONDS) -> None:
+        """Returns once every resource is confirmed later than now, whatever it excepts."""
+        since = datetime.now(UTC)
+        wait_until(lambda: self._is_confirmed(since), f"{self.url} is confirmed after {since}", seconds)
+
+    def _is_confirmed(self, since: datetime) -> bool:
+        for entry in self.get("/health/sync")[1]["sync"]:
+            assert entry["gapSince"] is None, entry
+            assert moment(entry["confirmedAt"]) > since, entry
+        return True
+
     def _is_in_sync(self, since: datetime) -> bool:
         for entry in self.get("/health/sync")[1]["sync"]:
             assert entry["inSync"], entry

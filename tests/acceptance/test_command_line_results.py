@@ -49,7 +49,10 @@ def assert_one_line_and_1(*arguments: str, settings: dict[str, str]) -> None:
 def test_plan_says_what_start_up_would_do_and_writes_nothing(tree: dict[str, str], mongo_database: Mirrors) -> None:
     planned = json_of("plan", settings=tree)
 
-    assert planned["plan"]["services"].keys() == {"mode", "action", "reason", "detail"}
+    assert planned["plan"]["services"].keys() == {
+        *("mode", "action", "reason", "blocking", "detail", "changes"),
+    }
+    assert planned["plan"]["services"]["changes"] == {"insert": 4, "update": 0, "delete": 0}
     assert (planned["plan"]["services"]["action"], planned["plan"]["services"]["reason"]) == ("sync", "no_state")
     assert mongo_database.list_collection_names() == []
 

@@ -134,11 +134,18 @@ def test_status_shows_the_service_as_a_table_and_as_json(place: Place, service: 
     assert place.root not in table.stderr
 
 
+def _asked(service: Service) -> float:
+    """How often it was asked for the status."""
+    counted = 'hybridsync_http_request_duration_seconds_count{route="/health/sync"} '
+    (line,) = [line for line in service.get("/metrics")[1].splitlines() if line.startswith(counted)]
+    return float(line.removeprefix(counted))
+
+
 def test_watching_shows_it_again_and_again_until_it_is_gone(place: Place) -> None:
     place.database.drop_collection("unused")
     with Service(place.settings()) as second:
         second.wait_in_sync()
-        url = second.url
+        url, before = second.url, _asked(second)
         lines: list[str] = []
 
         def watch() -> None:
@@ -148,10 +155,8 @@ def test_watching_shows_it_again_and_again_until_it_is_gone(place: Place) -> Non
 
         watching = threading.Thread(target=watch, daemon=True)
         watching.start()
-        before = len(second.stderr_lines)
-        watching.join(3)
+        wait_until(lambda: _asked(second) >= before + 2, "it asks again and again")
         assert watching.is_alive(), lines
-        assert len(second.stderr_lines) >= before
         second.kill()
         watching.join(30)
     assert lines[-1] == "code 1"

@@ -143,10 +143,11 @@ def test_status_has_exactly_the_keys_of_the_contract(service: Service, prefix: s
     assert list(entry) == [
         *("resourceType", "status", "lastSyncTime", "lastSyncDuration", "lastSyncCount", "resourceVersion", "error"),
         *("informerReconnectCount", "isStale", "ageSeconds", "inSync", "confirmedAt", "gapSince", "decision"),
-        *("informer", "progress", "lastResult"),
+        *("exceptions", "informer", "progress", "lastResult"),
         *ADDED,
     ]
-    assert list(entry["decision"]) == ["mode", "action", "reason", "detail"]
+    assert list(entry["decision"]) == ["mode", "action", "reason", "blocking", "detail"]
+    assert entry["exceptions"] == {"unreadable": 0, "refused": 0, "invalid": 0, "first": []}
     assert list(entry["informer"]) == ["state", "since", "lastEventTime", "pending"]
     assert set(entry["lastResult"]) >= {"trigger", "read", "inserted", "updated", "deleted", "unchanged"}
 

@@ -69,6 +69,20 @@ def assert_not_ready_before_the_sync(
         return entry
 
 
+def assert_ready_before_the_sync(place: Place, proxy: TcpProxy, reason: str) -> dict[str, Any]:
+    """Starts without ZooKeeper, sees it serve what is there, lets it sync; returns the entry then."""
+    with Service(behind(place, proxy)) as service:
+        decision = decided(service)
+        assert (decision["action"], decision["reason"], decision["blocking"]) == ("sync", reason, False), decision
+        service.wait_ready()
+        assert not service.resource()["inSync"]
+        proxy.accept_again()
+        service.wait_in_sync()
+        entry = service.resource()
+        assert entry["lastResult"]["trigger"] == "catch_up"
+        return entry
+
+
 def test_a_fresh_mirror_is_served_at_once_without_zookeeper_and_caught_up_later(synced: Place, proxy: TcpProxy) -> None:
     before = synced.state()
     synced.set("/a", b"changed while down")
@@ -143,7 +157,7 @@ def test_the_threshold_is_a_setting_and_also_read_without_the_prefix(synced: Pla
         assert decided(service)["reason"] == "fresh"
 
 
-def test_after_a_failed_sync_it_is_synced_before_ready(synced: Place, proxy: TcpProxy) -> None:
+def test_after_a_failed_sync_what_was_whole_is_served_and_synced_behind(synced: Place, proxy: TcpProxy) -> None:
     edit_state(synced, status="failed", error="the disk was full")
 
     with Service(behind(synced, proxy)) as service:
@@ -151,12 +165,29 @@ def test_after_a_failed_sync_it_is_synced_before_ready(synced: Place, proxy: Tcp
         entry = service.resource()
         assert (entry["status"], entry["error"]) == ("failed", "the disk was full")
         assert service.get("/health/sync")[1]["summary"]["failed"] == 1
-    entry = assert_not_ready_before_the_sync(synced, proxy, "last_failed")
+    entry = assert_ready_before_the_sync(synced, proxy, "last_failed")
     assert (entry["status"], entry["error"]) == ("completed", None)
 
 
-def test_after_a_sync_that_was_cut_off_it_is_synced_before_ready(synced: Place, proxy: TcpProxy) -> None:
+def test_after_a_sync_that_was_cut_off_what_was_whole_is_served_and_synced_behind(
+    synced: Place, proxy: TcpProxy
+) -> None:
     edit_state(synced, status="in_progress")
+
+    assert_ready_before_the_sync(synced, proxy, "incomplete")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"partial": True},
+        {"configFingerprint": "another"},
+        {"lastSyncTime": None},
+        {"lastSyncTime": datetime(2020, 1, 1, tzinfo=UTC)},
+    ],
+)
+def test_what_was_not_whole_is_synced_before_ready(synced: Place, proxy: TcpProxy, changes: dict[str, Any]) -> None:
+    edit_state(synced, status="in_progress", **changes)
 
     assert_not_ready_before_the_sync(synced, proxy, "incomplete")
 

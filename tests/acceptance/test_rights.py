@@ -49,7 +49,7 @@ def test_what_may_not_be_read_is_told_and_kept_as_the_mirror_has_it(place: Place
     before = [place.document(path) for path in sorted(PROTECTED)]
 
     with Service(place.settings()) as service:
-        service.wait_in_sync()
+        service.wait_confirmed()
         place.set("/open/x", b"2")
         keeper.set(f"{place.root}/closed/a", b"unseen")
         keeper.delete(f"{place.root}/closed/a/b")
@@ -59,11 +59,12 @@ def test_what_may_not_be_read_is_told_and_kept_as_the_mirror_has_it(place: Place
         warnings = answer["results"]["services"]["warnings"]
         assert (warnings["unreadable"], warnings["unreadableRoots"]) == (1, [f"{place.root}/closed"])
         entry = service.resource()
-        assert (entry["status"], entry["error"]) == ("completed", None)
+        assert (entry["status"], entry["error"], entry["inSync"]) == ("completed", None, False)
+        assert [one["key"] for one in entry["exceptions"]["first"]] == [f"{place.root}/closed"]
         assert entry["lastResult"]["warnings"] == warnings
         assert entry["lastResult"]["deleted"] == 0
         wait_until(lambda: place.document("/open/x")["value"] == "2", "the rest is followed")
-        service.wait_in_sync()
+        service.wait_confirmed()
     assert [place.document(path) for path in sorted(PROTECTED)] == before
 
 
@@ -109,7 +110,7 @@ def test_credentials_with_a_line_end_are_refused_before_they_hide_the_half_of_a_
 
 def test_without_credentials_from_the_start_only_the_open_part_is_there(place: Place, keeper: KazooClient) -> None:
     with Service(place.settings()) as service:
-        service.wait_in_sync()
+        service.wait_confirmed()
         assert place.paths() == OPEN
         assert service.resource()["lastResult"]["warnings"]["unreadable"] == 1
         assert service.get("/health/ready")[0] == 200
@@ -117,9 +118,9 @@ def test_without_credentials_from_the_start_only_the_open_part_is_there(place: P
 
         keeper.set_acls(f"{place.root}/closed", OPEN_ACL_UNSAFE)
         keeper.set_acls(f"{place.root}/closed/a", OPEN_ACL_UNSAFE)
+        wait_until(lambda: place.paths() == OPEN | PROTECTED - {"/closed/a/b"}, "it is noticed without anybody asking")
         answer = service.post("/health/sync/trigger", {"wait": True})[1]["results"]["services"]
         assert answer["warnings"]["unreadableRoots"] == [f"{place.root}/closed/a/b"]
-        assert place.paths() == OPEN | PROTECTED - {"/closed/a/b"}
 
 
 def test_verify_and_sync_say_what_could_not_be_compared(place: Place, keeper: KazooClient) -> None:
@@ -137,7 +138,7 @@ def test_verify_and_sync_say_what_could_not_be_compared(place: Place, keeper: Ka
 def test_wrong_zookeeper_credentials_read_what_anybody_may_and_are_not_shown(place: Place, keeper: KazooClient) -> None:
     assert keeper.connected
     with Service(place.settings(ZOOKEEPER_AUTH=f"digest:keeper:{SECRET}-wrong", LOG_LEVEL="debug")) as service:
-        service.wait_in_sync()
+        service.wait_confirmed()
         assert place.paths() == OPEN
         assert SECRET not in service.stderr
 
