@@ -95,6 +95,8 @@ class Recorder:
         self.excused = 0
         self.longest_unnoticed = 0.0
         self._clock = clock
+        # two clocks are read one after the other, whenever a moment before a step is shown
+        self._reading = timedelta(0) if clock is None else _CLOCK_SLACK
         self._allowances = allowances or Allowances()
         self._service = service
         self._collection = collection
@@ -178,12 +180,12 @@ class Recorder:
         if confirmed_at is not None:
             if self._highest is not None:
                 highest, offset = self._highest
-                if confirmed_at < highest and answer.offsets.least >= offset:
+                if confirmed_at < highest - self._reading and answer.offsets.least >= offset:
                     found.append(f"confirmedAt went back from {highest}")
             self._highest = confirmed_at, answer.offsets.greatest
             if confirmed_at > answer.until + answer.offsets.greatest + _CLOCK_SLACK:
                 found.append("confirmedAt is in the future")
-            if sync["gapSince"] is not None and confirmed_at > moment(sync["gapSince"]):
+            if sync["gapSince"] is not None and confirmed_at > moment(sync["gapSince"]) + self._reading:
                 found.append("confirmedAt is later than the beginning of the gap")
         return found
 
