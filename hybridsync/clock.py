@@ -15,6 +15,9 @@ from typing import Final
 SLEWED_SECONDS: Final = 0.02
 """So much the clocks may differ without a step: they are read one after the other, and a clock is slewed."""
 
+READ_AGAIN: Final = 3
+"""So often the clocks are compared again before they are taken to differ."""
+
 _BOOT: Final[int | None] = getattr(time, "CLOCK_BOOTTIME", None)
 
 
@@ -57,7 +60,11 @@ class Instant:
     @property
     def shown(self) -> datetime:
         """The time to tell of it: never later than it was, nor than it can have been by the wall clock of now."""
-        age = timedelta(seconds=self.age_seconds)
         now = utc_now()
-        stepped_back = now - age + timedelta(seconds=SLEWED_SECONDS) < self.wall
-        return now - age if stepped_back else min(self.wall, now)
+        ago = now - timedelta(seconds=self.age_seconds)  # behind `now`: a pause in between makes it earlier
+        for _ in range(READ_AGAIN):
+            if ago + timedelta(seconds=SLEWED_SECONDS) >= self.wall:
+                return min(self.wall, now)
+            now = utc_now()
+            ago = max(ago, now - timedelta(seconds=self.age_seconds))
+        return ago

@@ -58,6 +58,7 @@ class DirtyWriter:
         self._in_flight = IN_FLIGHT if sink.keeps_newest else 1
         self._writing: set[asyncio.Task[None]] = set()
         self._failure: Exception | None = None
+        self._turn = 0
 
     async def write_some(self) -> None:
         """Reads one batch and starts to write it, as soon as there is room.
@@ -78,11 +79,12 @@ class DirtyWriter:
         except BaseException:
             self._dirty.give_back(taken)
             raise
-        task = asyncio.create_task(self._write(taken, changes))
+        self._turn += 1
+        task = asyncio.create_task(self._write(taken, changes, self._turn))
         self._writing.add(task)
         task.add_done_callback(self._writing.discard)
 
-    async def _write(self, taken: Taken, changes: Sequence[Change]) -> None:
+    async def _write(self, taken: Taken, changes: Sequence[Change], turn: int) -> None:
         try:
             applied = await self._sink.apply(changes)
         except BaseException as error:
@@ -95,13 +97,13 @@ class DirtyWriter:
         self._dirty.acknowledge(taken)
         self._counters.count_changes(applied)
         keys = [change.key for change in changes]
-        self._tell(self.refused.settle(keys, applied.failed, time.monotonic()))
+        self._tell(self.refused.settle(keys, applied.failed, time.monotonic(), turn))
         self._report_propagation(changes)
         self.on_written()
 
     def synced(self, failed: Mapping[str, str]) -> None:
         """Takes what a full sync could not store: key → reason. It has tried everything."""
-        self._tell(self.refused.after_sync(failed, time.monotonic()))
+        self._tell(self.refused.after_sync(failed, time.monotonic(), self._turn))
 
     def _tell(self, settled: Settled) -> None:
         """A refusal is told when it begins, and when it ends."""

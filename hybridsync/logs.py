@@ -19,6 +19,9 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 MASK = "***"
 
+_TALKATIVE_TASKS = ("pymongo.client", "pymongo.topology", "pymongo.connection")
+"""What runs behind pymongo's back logs its own failures with a traceback; what matters of them the service tells."""
+
 _LOUD_LIBRARIES = ("kazoo", "pymongo", "motor", "asyncio", "aiohttp")
 _SHORTEST_SECRET = 4
 """Shorter secrets are not replaced by value: that would tear ordinary words apart."""
@@ -85,6 +88,8 @@ def configure(level: str = "info", output: str = "console", secrets: Iterable[st
     root.setLevel(threshold)
     for library in _LOUD_LIBRARIES:
         logging.getLogger(library).setLevel(max(threshold, logging.WARNING))
+    for name in _TALKATIVE_TASKS:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     logging.captureWarnings(True)
     structlog.configure(
         processors=[

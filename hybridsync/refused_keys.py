@@ -31,6 +31,7 @@ class RefusedKeys:
     def __init__(self) -> None:
         self.reasons: dict[str, str] = {}
         """Key → why, of all. Stays the same dict."""
+        self._turns: dict[str, int] = {}
         self._tries: dict[str, tuple[float, float]] = {}
         self._queue: list[tuple[float, str]] = []
 
@@ -48,16 +49,21 @@ class RefusedKeys:
         tried = self._tries.get(key)
         return tried is not None and tried[0] == at
 
-    def settle(self, keys: Iterable[str], failed: Mapping[str, str], now: float) -> Settled:
-        """Takes the outcome of one write of `keys`."""
+    def settle(self, keys: Iterable[str], failed: Mapping[str, str], now: float, turn: int = 0) -> Settled:
+        """Takes the outcome of one write of `keys`.
+
+        `turn`: grows with each write that begins. One that ends late ends no refusal of a later one.
+        """
         settled = Settled([], [])
         if self.reasons:
-            settled.ended.extend(key for key in keys if key in self.reasons and key not in failed)
-            for key in settled.ended:
-                del self.reasons[key]
-                self._tries.pop(key, None)
+            for key in keys:
+                if key in self.reasons and key not in failed and self._turns[key] <= turn:
+                    settled.ended.append(key)
+                    del self.reasons[key], self._turns[key]
+                    self._tries.pop(key, None)
         for key, why in failed.items():
             reason = shown_reason(why)
+            self._turns[key] = max(turn, self._turns.get(key, turn))
             if self.reasons.get(key) != reason:
                 self.reasons[key] = reason
                 settled.begun.append(key)
@@ -66,9 +72,9 @@ class RefusedKeys:
                 self._try_after(key, min(delay * 2, LARGEST_SECONDS), now)
         return settled
 
-    def after_sync(self, failed: Mapping[str, str], now: float) -> Settled:
-        """Takes the outcome of a full sync: it tried everything."""
-        return self.settle(list(self.reasons), failed, now)
+    def after_sync(self, failed: Mapping[str, str], now: float, turn: int = 0) -> Settled:
+        """Takes the outcome of a full sync: it tried everything, and nothing was written beside it."""
+        return self.settle(list(self.reasons), failed, now, turn)
 
     def due(self, now: float) -> list[str]:
         """Keys to try now; each is not due again before its outcome is known, or its next delay is over."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
+
 import pytest
 import structlog
 
 from hybridsync import refused_keys
 from hybridsync.exceptions import Exceptions
+from hybridsync.model import Applied, Change, Remove
 from hybridsync.subtrees import Subtrees, not_named
 from tests.unit.engine import Engine, ScriptedSource, fast, fresh, running, synced
 
@@ -165,3 +169,29 @@ def test_below_the_root_of_all_lies_everything_and_below_nothing_nothing() -> No
     assert "/" in Subtrees(["/"])
     assert "/a" not in Subtrees([])
     assert list(not_named(["/a/b", "/c", "/d"], ["/a"], {"/c"})) == ["/d"]
+
+
+async def test_a_removal_that_is_acknowledged_late_ends_no_refusal_of_what_came_after_it() -> None:
+    it = engine()
+    first = it.sink.apply
+    held = asyncio.Event()
+
+    async def slow_removal(changes: Sequence[Change]) -> Applied:
+        applied = await first(changes)
+        if any(isinstance(change, Remove) for change in changes):
+            await held.wait()
+        return applied
+
+    async with synced(it):
+        it.sink.apply = slow_removal  # type: ignore[method-assign]
+        it.source.remove("b")
+        await it.until(lambda: "b" not in it.sink.records, "the removal is done, and not yet acknowledged")
+        it.sink.refused = {"b"}
+        it.source.put("b", b"strange")
+        await it.until(lambda: it.resource.counters.failed_documents >= 1, "what came after it is refused")
+        held.set()
+        await it.until(lambda: not it.resource.status().pending)
+        assert [one.key for one in it.status.exceptions.first(9)] == ["b"]
+        assert not it.status.in_sync
+        it.sink.refused = set()
+        await it.in_sync()

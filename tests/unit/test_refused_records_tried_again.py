@@ -59,6 +59,15 @@ def test_a_key_that_is_out_for_a_try_is_not_due_again_at_once() -> None:
     assert refused.due(5) == []
 
 
+def test_a_write_that_ends_late_ends_no_refusal_of_a_later_one() -> None:
+    """The removal of a key is on its way when the key is there again and is refused; then the removal is done."""
+    refused = RefusedKeys()
+    assert refused.settle(["a"], {"a": "why"}, 0, turn=2) == (["a"], [])
+    assert refused.settle(["a"], {}, 1, turn=1) == ([], [])
+    assert refused.reasons == {"a": "why"}
+    assert refused.settle(["a"], {}, 2, turn=3) == ([], ["a"])
+
+
 def test_all_are_known_and_so_many_are_tried_again() -> None:
     refused = RefusedKeys()
     refused.settle([], {f"k{number}": "why" for number in range(MOST_KEYS + 5)}, 0)
