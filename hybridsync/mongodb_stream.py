@@ -132,10 +132,8 @@ def stream_error(error: PyMongoError | BSONError, where: str, collection: str, *
         if error.code == _ON_VIEW:
             return SourceUnsupported(no_streams("a view or a time series collection", where, collection))
         if error.code == _UNAUTHORIZED:
-            return SourceDisconnected(
-                f"MongoDB at {where}: this user may not follow the collection {collection}; grant it find and "
-                "changeStream on it, which the role read on the database includes (code 13)"
-            )
+            needed = f"to follow {collection} takes find and changeStream on it, which the role read includes"
+            return SourceDisconnected(f"{said}; {needed}")
         unusable = resuming and not isinstance(said, SinkUnavailable) and error.code not in _REFUSED
         if error.code in _HISTORY or unusable:
             return PositionExpired(str(said))

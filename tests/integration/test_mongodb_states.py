@@ -30,6 +30,10 @@ STATE = SyncState(
     confirmed_at=WHEN,
     config_fingerprint="abc",
     resume_from="token",
+    place="cluster",
+    mirror="uuid",
+    partial=True,
+    removal_seen=True,
 )
 
 
@@ -75,6 +79,10 @@ async def test_the_document_has_the_names_and_types_of_the_contract(
         "confirmedAt": WHEN,
         "configFingerprint": "abc",
         "resumeFrom": "token",
+        "place": "cluster",
+        "mirror": "uuid",
+        "partial": True,
+        "removalSeen": True,
     }
 
 

@@ -162,7 +162,7 @@ async def _rights(server: MongoServer, data: Data) -> None:
             async with following(source):
                 pass
     line = str(told.value)
-    assert "may not follow the collection channels; grant it find and changeStream on it" in line
+    assert "to follow channels takes find and changeStream on it" in line
     assert "pipeline" not in line
     assert len(line) < 250
 
