@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -44,8 +45,8 @@ class Clients(NamedTuple):
     settings: Settings
     mongodb: MongoDB
     zookeeper: SessionSettings
-    lists: asyncio.Semaphore
-    """Bounds the listings of Kubernetes that are under way at once."""
+    lists: defaultdict[tuple[str | None, str | None], asyncio.Semaphore]
+    """Bounds the listings of one Kubernetes cluster that are under way at once: one that hangs holds no other up."""
     mirrors: MirrorWatch
 
 
@@ -56,7 +57,13 @@ def build_manager(settings: Settings) -> HybridSyncManager:
     """
     mongodb = MongoDB(settings.mongodb_uri.get_secret_value())
     store = MongoStateStore(mongodb)
-    clients = Clients(settings, mongodb, _session(settings), asyncio.Semaphore(LISTS_AT_ONCE), MirrorWatch(mongodb))
+    clients = Clients(
+        settings,
+        mongodb,
+        _session(settings),
+        defaultdict(lambda: asyncio.Semaphore(LISTS_AT_ONCE)),
+        MirrorWatch(mongodb),
+    )
     resources = [
         Resource(
             name,
@@ -99,7 +106,13 @@ def _source(name: str, config: ResourceConfig, clients: Clients) -> Source:
             from hybridsync.sources.kubernetes import kubernetes_source
 
             shape = Shape(options.target, options.drop, options.keep, managed_fields=options.managed_fields)
-            return kubernetes_source(options.target, shape, options.kubeconfig, options.context, clients.lists)
+            return kubernetes_source(
+                options.target,
+                shape,
+                options.kubeconfig,
+                options.context,
+                clients.lists[options.kubeconfig, options.context],
+            )
 
 
 def _sink(config: ResourceConfig, clients: Clients) -> Sink:
