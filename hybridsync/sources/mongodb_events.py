@@ -1,10 +1,11 @@
 """What an event of a change stream says about keys, by what was known before. Pure.
 
 A delete event carries nothing but the `_id`, and an update only what changed, so the key of each
-document is remembered (`KeyMap`). The map was read at some moment; events from before that moment are
-*replayed*: the map may already be ahead of them, so it is not set back, and every key they touch is
-marked. What a replayed event may have done to a key that the map no longer knows (the document was deleted
-or got another one since) cannot be told. Then the answer is `lost`, and a full sync makes it good.
+document is remembered (`KeyMap`). The map was read at some moment that nobody knows exactly; events up to a
+moment after that are *replayed*: the map may be ahead of them, or not. They are worked in all the same, in their
+order: what one of them sets back is set right by those that follow, and every key they touch is marked. What a
+replayed event may have done to a key that the map no longer knows (the document was deleted or got another one
+since) cannot be told. Then the answer is `lost`, and a full sync makes it good.
 """
 
 from __future__ import annotations
@@ -78,10 +79,8 @@ def effect(event: Mapping[str, Any], keys: KeyMap, rules: PublishRules, *, read_
     for one in (before, after):
         if one is not None and one.key is not None and (one.live or replayed) and one.key not in result.marked:
             result.marked.append(one.key)
-    if after is not None and (before is None or not replayed):
+    if after is not None:
         keys.put(document, after)
-    else:
-        result.after = before
     return result
 
 

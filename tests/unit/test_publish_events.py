@@ -21,7 +21,7 @@ State = dict[int, Document]
 
 contents = st.fixed_dictionaries({"key": st.sampled_from(["a", "b", "", 5]), "on": st.sampled_from([True, False, "?"])})
 steps = st.lists(
-    st.tuples(st.sampled_from(["put", "replace", "update", "unset", "delete"]), st.integers(0, 2), contents),
+    st.tuples(st.sampled_from(["put", "replace", "update", "rename", "unset", "delete"]), st.integers(0, 2), contents),
     max_size=12,
 )
 
@@ -44,6 +44,9 @@ def happen(state: State, step: tuple[str, int, Document], at: int) -> Document |
     if what == "update" and present:
         state[number]["on"] = content["on"]
         return event("update", number, at, updateDescription={"updatedFields": {"on": content["on"]}})
+    if what == "rename" and present:
+        state[number]["key"] = content["key"]
+        return event("update", number, at, updateDescription={"updatedFields": {"key": content["key"]}})
     if what == "unset" and present:
         state[number] = {"on": state[number].get("on")}
         return event("update", number, at, updateDescription={"removedFields": ["key", "other"]})
@@ -75,33 +78,51 @@ def copied(state: State) -> State:
     return {number: dict(document) for number, document in state.items()}
 
 
-@given(steps, steps, steps)
+def run(state: State, made: list[Any], at: int) -> list[Document]:
+    """Does some steps, from cluster time `at` on; their events."""
+    return [one for number, step in enumerate(made, at) if (one := happen(state, step, number))]
+
+
+@given(steps, steps, steps, steps, st.booleans())
 def test_every_key_whose_documents_changed_is_marked_or_the_watch_is_lost(
-    before: list[Any], meanwhile: list[Any], after: list[Any]
+    before: list[Any], earlier: list[Any], meanwhile: list[Any], after: list[Any], resumed: bool
 ) -> None:
+    """The map is read between `earlier` and `meanwhile`; up to the end of `meanwhile` events count as replayed."""
     state: State = {}
-    for at, step in enumerate(before):
-        happen(state, step, at)
-    resumed_from = copied(state)
-    events = [made for at, step in enumerate(meanwhile, 100) if (made := happen(state, step, at))]
-    keys = mapped(state)  # read here: what came before is replayed
+    run(state, before, 0)
+    first = copied(state)
+    events = run(state, earlier, 100)
+    keys = mapped(state)
+    events += run(state, meanwhile, 150)
     read_until = as_number(Timestamp(1, 199))
-    events += [made for at, step in enumerate(after, 200) if (made := happen(state, step, at))]
+    listed = copied(state)
+    events += run(state, after, 200)
 
     marked: set[str] = set()
     for one in events:
-        result = effect(one, keys, RULES, read_until=read_until, resumed=True)
+        result = effect(one, keys, RULES, read_until=read_until, resumed=resumed)
         if result.lost:
             assert as_number(one["clusterTime"]) <= read_until, "only what is replayed can be unknown"
+            assert resumed
             return
         marked.update(result.marked)
 
-    first, last = live_keys(resumed_from), live_keys(state)
-    changed = {key for key in first.keys() | last.keys() if first.get(key) != last.get(key)}
+    since, last = live_keys(first if resumed else listed), live_keys(state)
+    changed = {key for key in since.keys() | last.keys() if since.get(key) != last.get(key)}
     assert changed <= marked
     for number, document in state.items():
         assert keys.get(identity(number)) == known(document, RULES)
     assert len(keys) == len(state)
+
+
+def test_a_document_that_got_another_key_right_after_the_keys_were_read_is_known_by_that_key() -> None:
+    """Else its end would mark the key it had before, and what is published under the other would stay for good."""
+    keys = mapped({1: {"key": "a", "on": True}})
+    renamed = event("update", 1, 5, updateDescription={"updatedFields": {"key": "b"}})
+    effect(renamed, keys, RULES, read_until=as_number(Timestamp(1, 9)), resumed=False)
+
+    gone = effect(event("delete", 1, 20), keys, RULES, read_until=as_number(Timestamp(1, 9)), resumed=False)
+    assert gone.marked == ["b"]
 
 
 @given(steps)
