@@ -11,5 +11,5 @@ def assert_clean(report: Report, episodes: int, hint: str = "") -> None:
     assert report.clean, "\n".join([hint, report.text(), *logs])
     assert len(report.outcomes) == episodes
     assert report.faults.keys() == set(report.kinds), f"of seed {report.seed} not every kind came"
-    assert sum(outcome.promises for outcome in report.outcomes) > 20
+    assert sum(outcome.promises for outcome in report.outcomes) > 0, "nothing was promised, so nothing was checked"
     assert all(outcome.changes > 20 for outcome in report.outcomes)
