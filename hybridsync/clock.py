@@ -15,8 +15,9 @@ from typing import Final
 SLEWED_SECONDS: Final = 0.02
 """So much the clocks may differ without a step: they are read one after the other, and a clock is slewed."""
 
-READ_AGAIN: Final = 3
-"""So often the clocks are compared again before they are taken to differ."""
+READ_AGAIN: Final = 5
+AT_ONCE_SECONDS: Final = 0.001
+"""Clocks are read again, so often at most, when they were not read within this time."""
 
 _BOOT: Final[int | None] = getattr(time, "CLOCK_BOOTTIME", None)
 
@@ -41,9 +42,14 @@ class Instant:
 
     @classmethod
     def now(cls) -> Instant:
-        """This moment."""
-        wall = utc_now()  # first: a pause in between makes a moment earlier, never later
-        return cls(time.monotonic(), _since_boot(), wall)
+        """This moment. A pause while the clocks are read makes it earlier, never later."""
+        for _ in range(READ_AGAIN):
+            before = time.monotonic()
+            wall = utc_now()
+            monotonic = time.monotonic()
+            if monotonic - before < AT_ONCE_SECONDS:
+                break
+        return cls(monotonic, _since_boot(), wall)
 
     @classmethod
     def at(cls, wall: datetime) -> Instant:
@@ -52,19 +58,24 @@ class Instant:
         ago = max(0.0, (now.wall - wall).total_seconds())
         return cls(now.monotonic - ago, now.since_boot - ago, min(wall, now.wall))
 
+    def _age_at(self, now: Instant) -> float:
+        return max(0.0, now.monotonic - self.monotonic, now.since_boot - self.since_boot)
+
     @property
     def age_seconds(self) -> float:
         """How long ago it was, whatever the wall clock did since."""
-        return max(0.0, time.monotonic() - self.monotonic, _since_boot() - self.since_boot)
+        return self._age_at(Instant.now())
+
+    def shown_at(self, now: Instant) -> datetime:
+        """The time to tell of it at a moment: never later than it was, nor than it can have been by the clock of then.
+
+        What is told together is told of one moment, or a clock that was set would put it out of order.
+        """
+        ago = now.wall - timedelta(seconds=self._age_at(now))
+        stepped_back = ago + timedelta(seconds=SLEWED_SECONDS) < self.wall
+        return ago if stepped_back else min(self.wall, now.wall)
 
     @property
     def shown(self) -> datetime:
-        """The time to tell of it: never later than it was, nor than it can have been by the wall clock of now."""
-        now = utc_now()
-        ago = now - timedelta(seconds=self.age_seconds)  # behind `now`: a pause in between makes it earlier
-        for _ in range(READ_AGAIN):
-            if ago + timedelta(seconds=SLEWED_SECONDS) >= self.wall:
-                return min(self.wall, now)
-            now = utc_now()
-            ago = max(ago, now - timedelta(seconds=self.age_seconds))
-        return ago
+        """The time to tell of it now."""
+        return self.shown_at(Instant.now())

@@ -124,7 +124,8 @@ class Resource:
     def status(self) -> ResourceStatus:
         """Everything that is known now, from memory."""
         state, informer, progress = self._keeper.state, self._informer, self._runner.progress
-        age = age_seconds(state, utc_now())
+        now = Instant.now()
+        age = age_seconds(state, now.wall)
         if age is not None and self._runner.completed_at is not None:
             age = max(age, self._runner.completed_at.age_seconds)  # whatever the wall clock did since
         return ResourceStatus(
@@ -134,12 +135,12 @@ class Resource:
             is_stale=age is None or age > self.options.data_stale_threshold_seconds,
             age_seconds=age,
             in_sync=self.in_sync,
-            confirmed_at=_shown(informer.freshness.confirmed),
-            gap_since=_shown(informer.freshness.gap_since),
+            confirmed_at=_shown(informer.freshness.confirmed, now),
+            gap_since=_shown(informer.freshness.gap_since, now),
             decision=self.decision,
             informer_state=informer.state,
-            informer_since=informer.since.shown,
-            last_event_time=_shown(self._last_event),
+            informer_since=informer.since.shown_at(now),
+            last_event_time=_shown(self._last_event, now),
             pending=len(self._dirty),
             progress=replace(progress) if progress is not None else None,
             last_result=self._runner.last_result,
@@ -320,5 +321,5 @@ class Resource:
         await asyncio.gather(self.source.close(), self.sink.close())
 
 
-def _shown(moment: Instant | None) -> datetime | None:
-    return None if moment is None else moment.shown
+def _shown(moment: Instant | None, now: Instant) -> datetime | None:
+    return None if moment is None else moment.shown_at(now)

@@ -103,3 +103,12 @@ async def test_a_stall_is_noticed_whatever_the_clock_did(wall: Clock, step: time
         assert "READY_MAX_AGE_SECONDS" in str(house.manager.readiness().reason)
         house.sources["a"].disconnect()
         house.sources["a"].deaf.clear()
+
+
+def test_what_is_told_together_stays_in_order_when_the_clock_was_set_back(wall: Clock) -> None:
+    first, second = Instant.now(), Instant.now()
+    wall.ahead = timedelta(hours=-1)
+    for _ in range(1000):
+        now = Instant.now()
+        assert first.shown_at(now) <= second.shown_at(now) <= now.wall
+        assert first.shown_at(now) == first.shown_at(now)
