@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -117,10 +118,28 @@ def test_what_is_no_regular_file_is_not_opened(directory: Path) -> None:
         assert f": cannot be read: {reason}; allowed: {ALLOWED}" in line
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read_is_one_line(directory: Path) -> None:
+@pytest.fixture
+def _unreadable(directory: Path) -> None:
+    """A file `secret` that nobody may read, in a directory that all may enter."""
     Path(file(MARK)).chmod(0)
 
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def _nobody() -> Iterator[None]:
+    """Root may read everything, so this process is somebody else meanwhile."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(NOBODY)
+    yield
+    if root:
+        os.seteuid(0)
+
+
+@pytest.mark.usefixtures("_unreadable", "_nobody")
+def test_a_file_that_may_not_be_read_is_one_line() -> None:
     assert problems({"HYBRIDSYNC_CONTROL_TOKEN_FILE": "secret"}) == [
         f"HYBRIDSYNC_CONTROL_TOKEN_FILE: 'secret': cannot be read: Permission denied; allowed: {ALLOWED}"
     ]
