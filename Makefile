@@ -42,7 +42,7 @@ test: $(VENV)/.system $(VENV)/.kustomize $(VENV)/.prometheus $(VENV)/.dev
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
-	$(VENV)/bin/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
+	$(VENV)/bin/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile $(TEST_ARGS)
 
 # Fails unless nothing was lost, brought back or claimed too early. Without SEED a new one is drawn, and printed.
 # PAIR: zookeeper, which is the default, kubernetes, or namespaces (kubernetes with a list of them), each into MongoDB; or

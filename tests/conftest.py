@@ -44,11 +44,6 @@ def pytest_configure() -> None:
             del os.environ[name]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Those that break things come first: some of them take minutes, and the last one would keep all others waiting."""
-    items.sort(key=lambda item: "faults" not in item.path.parts)
-
-
 @pytest.fixture(scope="session")
 def zookeeper_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ZooKeeperServer | GivenZooKeeper]:
     """The ZooKeeper of the whole run: `.hosts`. Do not stop it."""
