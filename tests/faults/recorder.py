@@ -102,7 +102,7 @@ class Recorder:
         self._collection = collection
         self._journal = journal
         self._checked: datetime | None = None
-        self._highest: tuple[datetime, timedelta] | None = None
+        self._highest: tuple[datetime, timedelta, datetime] | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
 
@@ -179,10 +179,11 @@ class Recorder:
             found.append("not ready for no reason")
         if confirmed_at is not None:
             if self._highest is not None:
-                highest, offset = self._highest
-                if confirmed_at < highest - self._reading and answer.offsets.least >= offset:
+                highest, offset, since = self._highest
+                least = self._offsets(since, answer.until).least  # it may have been set back and forth in between
+                if confirmed_at < highest - self._reading and least >= offset:
                     found.append(f"confirmedAt went back from {highest}")
-            self._highest = confirmed_at, answer.offsets.greatest
+            self._highest = confirmed_at, answer.offsets.greatest, answer.at
             if confirmed_at > answer.until + answer.offsets.greatest + _CLOCK_SLACK:
                 found.append("confirmedAt is in the future")
             if sync["gapSince"] is not None and confirmed_at > moment(sync["gapSince"]) + self._reading:

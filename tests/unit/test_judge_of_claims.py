@@ -82,13 +82,15 @@ class Written(Histories[int]):
 
 
 class SetClock:
-    """A clock that is off by `offset`."""
+    """A clock that is off by `offset`; `passed`: what it was off by for an instant, and when."""
 
     def __init__(self) -> None:
         self.offset = timedelta(0)
+        self.passed: list[tuple[datetime, timedelta]] = []
 
     def offsets(self, start: datetime, end: datetime) -> Offsets:
-        return Offsets(self.offset, self.offset)
+        found = [self.offset, *(offset for at, offset in self.passed if start <= at <= end)]
+        return Offsets(min(found), max(found))
 
 
 class Court:
@@ -214,6 +216,15 @@ def test_a_claim_goes_back_with_the_clock_and_not_without_it(court: Court) -> No
     court.clock.offset = HOUR
     assert court.claim(start + HOUR) == []
     court.clock.offset = -HOUR
+    assert court.claim(start - HOUR) == []
+    assert "confirmedAt went back" in court.claim(start - HOUR - SECOND)[0]
+
+
+def test_a_claim_may_go_back_when_the_clock_was_set_back_and_forth_between_two_answers(court: Court) -> None:
+    """What was proven meanwhile is told by the clock of then: older than need be, and true."""
+    start = now()
+    assert court.claim(start) == []
+    court.clock.passed.append((now(), -HOUR))
     assert court.claim(start - HOUR) == []
     assert "confirmedAt went back" in court.claim(start - HOUR - SECOND)[0]
 
