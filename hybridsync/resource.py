@@ -97,9 +97,12 @@ class Resource:
     @property
     def error(self) -> str | None:
         """What is wrong with following the source now, in one line."""
-        informer = self._informer
-        away = self.source.trouble or self.sink.trouble
-        return away or informer.error or informer.proofs.failure
+        return self._away or self._informer.error or self._informer.proofs.failure
+
+    @property
+    def _away(self) -> str | None:
+        """Why one of the two servers cannot be reached now."""
+        return self.source.trouble or self.sink.trouble
 
     @property
     def trouble(self) -> str | None:
@@ -152,8 +155,7 @@ class Resource:
     def in_sync(self) -> bool:
         """Whether source and mirror are equal as far as anybody can know, with no exception."""
         excepted = self._count(ExceptionKind.REFUSED) or self._count(ExceptionKind.UNREADABLE)
-        away = self.source.trouble or self.sink.trouble
-        return self._keeper.completed and self._informer.in_sync and not excepted and not away
+        return self._keeper.completed and self._informer.in_sync and not excepted and not self._away
 
     @property
     def on_sync(self) -> list[Callable[[SyncResult], None]]:
